@@ -1,0 +1,203 @@
+/*
+ * cache: mappings of sectors to folios, their state, dirty accounting, eviction and throttling.
+ *
+ * A mapping is one object's cache (the data of a file, or all metadata of the device). Its index
+ * is a radix tree by sector whose slots hold folios of any order. One file of the cache layer per
+ * question: index.c (radix tree), folio.c (lock, references, sector state), mapping.c (find, get,
+ * remove, tags), policy*.c (which folio goes), reclaim.c (evict, budget), throttle.c (dirty limits
+ * and pauses), readahead.c (windows).
+ *
+ * References: a folio in the index holds one; everything that hands out a folio hands out one more
+ * (folio_put() it). Locks: folio lock (a bit, may be held across I/O: that is its purpose) is taken
+ * before mapping->lock, which is a leaf apart from RANK_POLICY and RANK_MEM. Two folio locks of one
+ * mapping are taken in ascending index order.
+ * Waits: folio locks and writeback end when the I/O ends; reclaim waits give up with -ENOMEM only
+ * when nothing could be freed for CACHE_RECLAIM_TIMEOUT_MS and say so in the log.
+ */
+#ifndef FOLIOFS_CACHE_CACHE_H
+#define FOLIOFS_CACHE_CACHE_H
+
+#include "base/types.h"
+#include "base/lock.h"
+#include "mem/mem.h"
+
+struct cache_node;
+
+/*
+ * Per-sector state of a folio in a mixed state, two bits a sector (plus poison: reading fails).
+ * Changed only under the folio lock, read without.
+ */
+struct folio_state {
+	u64 *uptodate;   /* bitmaps of 1 << order bits, in one allocation with this */
+	u64 *dirty;
+	u64 *poison;
+};
+
+struct mapping_ops {
+	/*
+	 * Make sectors [first, first+nr) of the locked folio (offsets in the folio, none of them
+	 * uptodate) hold their contents, by reading or zeroing; then folio_mark_uptodate() what
+	 * succeeded. Blocks. 0 or the first error; sectors that failed stay not uptodate.
+	 */
+	int (*fill)(struct mapping *m, struct folio *f, u32 first, u32 nr);
+	/*
+	 * Start filling the whole locked folio asynchronously (readahead). The folio lock passes to
+	 * the I/O, which marks what it read, unlocks and puts the caller's reference when it ends.
+	 * Returns 0 when started; on an error the caller still owns lock and reference.
+	 * NULL: the mapping has no readahead.
+	 */
+	int (*fill_async)(struct mapping *m, struct folio *f);
+	/* Evicting a clean, locked, unreferenced folio; free folio->priv. May be NULL. */
+	void (*release)(struct mapping *m, struct folio *f);
+};
+
+struct mapping {
+	struct rwlock lock;             /* RANK_MAPPING: index, tags, counts */
+	struct cache_node *root;
+	u8 height;
+	const struct mapping_ops *ops;
+	void *host;                     /* the owner's object (struct inode, struct jnl) */
+	u64 nr_sectors;                 /* cached, atomic */
+	u64 nr_dirty;                   /* dirty sectors, atomic */
+	u64 nr_writeback;               /* sectors under writeback, atomic */
+	u64 dirtied_ns;                 /* when it first became dirty since it was last clean */
+	int error;                      /* first error of a failed write that is still dirty; 0 none */
+	u32 error_seq;                  /* raised with every new write error (error cursor) */
+	u8 metadata;                    /* not counted in the dirty limits, not throttled */
+};
+
+struct cache_config {
+	u64 bytes;            /* for mem_init */
+	unsigned max_order;   /* 0xff default */
+	unsigned dirty_percent;       /* hard dirty limit in % of the cache; 0 = 40 */
+	unsigned background_percent;  /* flushers start; 0 = 10 */
+	const char *policy;   /* "s3fifo" (default when NULL), "clock", "lru" */
+	/* Called (no locks held, any thread, must not block) when background writeback is needed. */
+	void (*want_writeback)(void *arg);
+	/* Called when only pinned metadata is left to evict: the journal should checkpoint. */
+	void (*want_checkpoint)(void *arg);
+	void *arg;
+};
+
+int cache_init(const struct cache_config *cfg);  /* also mem_init; registers the arena with ring */
+void cache_fini(void);
+
+void mapping_init(struct mapping *m, const struct mapping_ops *ops, void *host);
+void mapping_fini(struct mapping *m);            /* must be empty (asserted) */
+
+/* ---- lookup (mapping.c) ---- */
+
+/* The folio that covers this sector, with a reference, or NULL. A hit marks it ACCESSED. */
+struct folio *cache_find(struct mapping *m, u64 sector);
+
+enum cache_get_flags {
+	CACHE_NOWAIT  = 1u << 0, /* do not reclaim or wait for memory: -EAGAIN instead */
+	CACHE_RESERVE = 1u << 1, /* may dip into the memory reserve (metadata, writeback) */
+	CACHE_EXACT   = 1u << 2, /* the folio must start at sector and have exactly this order */
+};
+
+/*
+ * Find the folio that covers sector, or create one of at most `order` (smaller near other folios,
+ * at an unaligned sector, when memory is fragmented, or beyond the allowed maximum). A created
+ * folio has nothing uptodate. Returned locked, referenced, and certain to be still in the mapping.
+ * -ENOMEM, -EAGAIN (CACHE_NOWAIT: no memory, or lock taken), -EEXIST (CACHE_EXACT and a folio of
+ * another shape is there).
+ */
+int cache_get(struct mapping *m, u64 sector, unsigned order, unsigned flags, struct folio **out);
+
+/* As cache_get, but only creates: -EEXIST when the sector is cached already. For readahead. */
+int cache_add(struct mapping *m, u64 sector, unsigned order, unsigned flags, struct folio **out);
+
+/* The next folio at or after *sector (and before end) that is dirty / cached; referenced, not
+ * locked; *sector moves behind it. NULL when there is none. */
+struct folio *cache_next_dirty(struct mapping *m, u64 *sector, u64 end);
+struct folio *cache_next(struct mapping *m, u64 *sector, u64 end);
+
+/*
+ * Drop sectors [start, end) from the mapping, dirty or not, waiting for I/O on them. A folio that
+ * is only partly covered stays, the covered sectors lose uptodate and dirty (contents zeroed).
+ * Used by truncate, punch, freeing a node. The caller keeps new folios from appearing there.
+ */
+void cache_drop(struct mapping *m, u64 start, u64 end);
+/* Drop clean, unreferenced folios of the range only; returns sectors dropped. */
+u64 cache_drop_clean(struct mapping *m, u64 start, u64 end);
+
+/* ---- one folio (folio.c) ---- */
+
+static inline struct folio *folio_get(struct folio *f)
+{
+	__atomic_fetch_add(&f->refs, 1, __ATOMIC_RELAXED);
+	return f;
+}
+void folio_put(struct folio *f);
+void folio_lock(struct folio *f);
+bool folio_trylock(struct folio *f);
+void folio_unlock(struct folio *f);
+void folio_wait_writeback(struct folio *f);
+
+static inline bool folio_has(const struct folio *f, u32 flag)
+{
+	return __atomic_load_n(&f->flags, __ATOMIC_ACQUIRE) & flag;
+}
+
+/* Sector state; first/nr are sectors within the folio; all changes under the folio lock. */
+bool folio_range_uptodate(const struct folio *f, u32 first, u32 nr);
+/* First run of not-uptodate sectors in [first, end): 1 and *run_first/*run_nr, or 0. */
+int folio_next_stale(const struct folio *f, u32 first, u32 end, u32 *run_first, u32 *run_nr);
+void folio_mark_uptodate(struct folio *f, u32 first, u32 nr);
+void folio_clear_uptodate(struct folio *f, u32 first, u32 nr);
+void folio_mark_dirty(struct folio *f, u32 first, u32 nr);   /* they must be uptodate */
+void folio_clear_dirty(struct folio *f, u32 first, u32 nr);
+int folio_next_dirty(const struct folio *f, u32 first, u32 end, u32 *run_first, u32 *run_nr);
+u32 folio_nr_dirty(const struct folio *f);
+void folio_set_poison(struct folio *f, u32 first, u32 nr);
+bool folio_range_poisoned(const struct folio *f, u32 first, u32 nr);
+/*
+ * Writeback of a locked folio: folio_begin_writeback sets FOLIO_WRITEBACK and clears the dirty bits
+ * of the given range (they are in flight). A writer to a folio under writeback waits first
+ * (stable memory), so the range is not redirtied in between. folio_end_writeback: on error (<0)
+ * the range is dirty again and FOLIO_ERROR set, mapping->error recorded; wakes waiters. Several
+ * ranges of one folio may be in flight: begin/end calls are counted in the state by the caller's
+ * protocol: begin once per folio with nr_ranges, end once per range.
+ */
+void folio_begin_writeback(struct folio *f, u32 nr_ranges);
+void folio_end_writeback(struct folio *f, u32 first, u32 nr, int error);
+
+/* Fill whatever of [first, first+nr) is not uptodate through ops->fill. Locked folio. */
+int folio_make_uptodate(struct folio *f, u32 first, u32 nr);
+
+/* Pin/unpin: metadata that must not be evicted (changed, not checkpointed). */
+void folio_pin(struct folio *f);
+void folio_unpin(struct folio *f);
+
+/* ---- readahead (readahead.c) ---- */
+
+/* Per open file; zeroed at open. Sectors. Protected by its owner (one reader at a time wins). */
+struct readahead {
+	u64 next;        /* where a sequential reader would go on */
+	u64 start;       /* current window */
+	u32 len;
+	u32 async_len;   /* the last part: hitting it starts the next window */
+	u8 order;
+	u32 max_sectors; /* 0 = default (1 MiB..), set by readahead= */
+};
+/*
+ * Tell of a read of [sector, sector+nr) of a file that ends at eof (sectors). Starts asynchronous
+ * fills of the next window when history proves sequential access; returns the folio order that a
+ * miss in this range should use. Called before the read's own lookups.
+ */
+unsigned cache_readahead(struct mapping *m, struct readahead *ra, u64 sector, u32 nr, u64 eof);
+
+/* ---- budget (reclaim.c, throttle.c) ---- */
+
+/* Pause a writer that is about to dirty nr sectors: smooth, by rate; returns at the latest after
+ * CACHE_THROTTLE_MAX_MS or when below the hard limit. No locks held. 0, or -EIO when the dirty limit
+ * is held by sectors whose writes fail. */
+int cache_throttle(struct mapping *m, u32 nr);
+bool cache_over_background(void);
+u64 cache_dirty_bytes(void);
+u64 cache_evict(u64 bytes);      /* try to evict that much now; bytes evicted (foliofsctl drop) */
+u64 cache_bytes(void);           /* in use by folios */
+void cache_folios_by_order(u64 counts[FOLIO_MAX_ORDER + 1]);
+
+#endif
