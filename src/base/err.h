@@ -1,0 +1,108 @@
+/*
+ * Errors: 0 or a negative errno value; outputs are untouched on failure. Assertions are for
+ * mistakes in this program only: nothing that a disk contains may trip one. What a disk contains
+ * wrongly goes through corrupt(), which says so once and returns -EUCLEAN.
+ */
+#ifndef BASE_ERR_H
+#define BASE_ERR_H
+
+#include <errno.h>
+
+#include "base/types.h"
+
+/* Always on: a file system that goes on after a broken invariant destroys data. */
+#define ASSERT(cond)                                                                               \
+	do {                                                                                       \
+		if (unlikely(!(cond)))                                                             \
+			assert_failed(#cond, __FILE__, __LINE__, __func__);                        \
+	} while (0)
+
+/* Checks too slow for every run: only in debug builds (FOLIOFS_DEBUG). */
+#ifdef FOLIOFS_DEBUG
+#define ASSERT_SLOW(cond) ASSERT(cond)
+#else
+#define ASSERT_SLOW(cond)                                                                          \
+	do {                                                                                       \
+		if (0)                                                                             \
+			(void)(cond);                                                              \
+	} while (0)
+#endif
+
+NORETURN void assert_failed(const char *cond, const char *file, int line, const char *func);
+
+/* "EIO" for 5 and for -5, "0" for 0, "E?" for what is unknown. Static storage. */
+const char *err_name(int err);
+
+/* "Input/output error" and so on, thread-safe, for 5 and for -5. */
+const char *err_text(int err);
+
+/* Why something on disk is not acceptable. why_text() gives the words. */
+enum why {
+	WHY_NONE,
+	/* superblock */
+	WHY_SB_MAGIC,
+	WHY_SB_VERSION,
+	WHY_SB_CHECKSUM,
+	WHY_SB_GEOMETRY,
+	WHY_SB_FEATURES,
+	WHY_SB_SIZE, /* larger than the device */
+	/* the common header of every metadata buffer */
+	WHY_HDR_MAGIC,
+	WHY_HDR_CHECKSUM,
+	WHY_HDR_ADDRESS,
+	WHY_HDR_OWNER,
+	WHY_HDR_UUID,
+	WHY_HDR_TYPE,
+	/* B+tree nodes */
+	WHY_NODE_LEVEL,
+	WHY_NODE_LAYOUT,
+	WHY_NODE_KEY_ORDER,
+	WHY_NODE_KEY_RANGE,
+	WHY_NODE_CHILD,
+	WHY_TREE_DEPTH,
+	/* space */
+	WHY_GROUP_TABLE,
+	WHY_BITMAP,
+	WHY_BITMAP_COUNT,
+	WHY_MAP,
+	WHY_ROOT,
+	WHY_RANGE, /* a disk range outside the file system */
+	WHY_DOUBLE_FREE,
+	/* journal */
+	WHY_JNL_HEADER,
+	WHY_JNL_RECORD,
+	WHY_JNL_CHECKSUM,
+	WHY_JNL_SEQUENCE,
+	WHY_JNL_RANGE,
+	/* items */
+	WHY_INODE,
+	WHY_INODE_MISSING,
+	WHY_INODE_NLINK,
+	WHY_DIRENT,
+	WHY_DIRENT_NAME,
+	WHY_EXTENT,
+	WHY_EXTENT_OVERLAP,
+	WHY_XATTR,
+	WHY_ORPHAN,
+	WHY_SYMLINK,
+	WHY_INLINE,
+	WHY_NR,
+};
+
+const char *why_text(enum why why);
+
+/* For "no inode" and "no sector" in corrupt(). */
+#define CORRUPT_NO_INO 0
+#define CORRUPT_NO_SECTOR UINT64_MAX
+
+/*
+ * Reports a corruption and returns -EUCLEAN. The first few reports of each reason are logged, then
+ * one in a while with the number that was left out, so that a broken image can't flood the log.
+ * May be called with any lock held.
+ */
+int corrupt(enum why why, u64 ino, u64 sector);
+
+/* How often corrupt() was called for @why since start. */
+u64 corrupt_count(enum why why);
+
+#endif
