@@ -1,0 +1,142 @@
+/*
+ * The table of everything that is counted. A layer that wants to count something adds a row here
+ * and calls stat_inc(STAT_x), stat_add(STAT_x, n) or stat_time(HIST_x, ns): text, JSON and
+ * Prometheus output, foliofsctl and the man page follow from the row.
+ *
+ * C(ID, name, label, unit, help)   a counter that only grows
+ * H(ID, name, label, unit, help)   a histogram of values (usually nanoseconds)
+ *
+ * name: words with underscores, the thing before the event. label: "key=value" for rows that share a
+ * name (they must stand together), or "". unit: bytes, ns, folios, ... or "" for plain events.
+ */
+#ifndef STAT_ROWS_H
+#define STAT_ROWS_H
+
+/* One row for each folio order, 0 first: use with STAT_x_O0 + order. */
+#define STAT_BY_ORDER(C, ID, name, unit, help)                                                     \
+	C(ID##_O0, name, "order=0", unit, help)                                                    \
+	C(ID##_O1, name, "order=1", unit, help)                                                    \
+	C(ID##_O2, name, "order=2", unit, help)                                                    \
+	C(ID##_O3, name, "order=3", unit, help)                                                    \
+	C(ID##_O4, name, "order=4", unit, help)                                                    \
+	C(ID##_O5, name, "order=5", unit, help)                                                    \
+	C(ID##_O6, name, "order=6", unit, help)                                                    \
+	C(ID##_O7, name, "order=7", unit, help)                                                    \
+	C(ID##_O8, name, "order=8", unit, help)                                                    \
+	C(ID##_O9, name, "order=9", unit, help)
+
+/* One row for each kind of I/O, in the order of enum blk_kind: use with STAT_x_DATA + kind. */
+#define STAT_BY_KIND(C, ID, name, unit, help)                                                      \
+	C(ID##_DATA, name, "kind=data", unit, help)                                                \
+	C(ID##_META, name, "kind=meta", unit, help)                                                \
+	C(ID##_LOG, name, "kind=log", unit, help)
+
+#define STAT_COUNTER_ROWS(C)                                                                       \
+	/* what programs asked for */                                                              \
+	C(USER_READ_BYTES, "user_read", "", "bytes", "bytes that programs read from files")        \
+	C(USER_WRITE_BYTES, "user_written", "", "bytes", "bytes that programs wrote to files")     \
+	C(REQUEST_ERRORS, "request_errors", "", "", "requests answered with an error")             \
+	/* cache */                                                                                \
+	C(CACHE_HITS, "cache_hits", "", "", "lookups answered from the cache")                     \
+	C(CACHE_MISSES, "cache_misses", "", "", "lookups that needed a new folio or I/O")          \
+	C(CACHE_FILLS, "cache_filled", "", "sectors", "sectors read into the cache")               \
+	C(CACHE_EVICTIONS, "cache_evictions", "", "folios", "folios evicted")                      \
+	C(CACHE_EVICTED_BYTES, "cache_evicted", "", "bytes", "bytes of folios evicted")            \
+	C(CACHE_GHOST_HITS, "cache_ghost_hits", "", "", "misses on something evicted lately")      \
+	C(CACHE_SPLITS, "cache_splits", "", "folios", "folios split to give back a part")          \
+	C(FOLIO_LOCK_WAITS, "folio_lock_waits", "", "", "folio locks that had to be waited for")   \
+	C(FOLIO_WRITEBACK_WAITS, "folio_writeback_waits", "", "",                                  \
+	  "waits for a folio under writeback")                                                     \
+	/* readahead */                                                                            \
+	C(READAHEAD_WINDOWS, "readahead_windows", "", "", "readahead windows started")             \
+	C(READAHEAD_SECTORS, "readahead_read", "", "sectors", "sectors read ahead")                \
+	C(READAHEAD_HITS, "readahead_hits", "", "", "readahead markers reached by a reader")       \
+	C(READAHEAD_WASTED, "readahead_wasted", "", "folios", "read ahead, evicted unused")        \
+	/* memory */                                                                               \
+	STAT_BY_ORDER(C, FOLIO_ALLOC, "folios_allocated", "folios", "folios allocated by order")   \
+	C(FOLIO_FALLBACKS, "folio_fallbacks", "", "folios", "folios of a smaller order than asked") \
+	C(FOLIO_ALLOC_FAILS, "folio_allocation_failures", "", "", "allocations without memory")    \
+	C(BUDDY_SPLITS, "buddy_splits", "", "", "free blocks split by the allocator")              \
+	C(BUDDY_MERGES, "buddy_merges", "", "", "free blocks merged by the allocator")             \
+	/* disk */                                                                                 \
+	STAT_BY_KIND(C, READ_BYTES, "disk_read", "bytes", "bytes read from the device")            \
+	STAT_BY_KIND(C, WRITE_BYTES, "disk_written", "bytes", "bytes written to the device")       \
+	STAT_BY_KIND(C, READ_IOS, "disk_read_requests", "", "reads sent to the device")            \
+	STAT_BY_KIND(C, WRITE_IOS, "disk_write_requests", "", "writes sent to the device")         \
+	C(FLUSHES, "disk_flushes", "", "", "flushes sent to the device")                           \
+	C(FLUSHES_SHARED, "disk_flushes_shared", "", "", "flushes answered by another's flush")    \
+	C(DISCARDS, "disk_discards", "", "", "discards sent to the device")                        \
+	C(DISCARD_BYTES, "disk_discarded", "", "bytes", "bytes discarded on the device")           \
+	C(DISK_ERRORS, "disk_errors", "", "", "reads, writes and flushes that failed")             \
+	C(DISK_FIXED_IOS, "disk_registered_requests", "", "", "requests with registered memory")   \
+	/* writeback */                                                                            \
+	C(WRITEBACK_RUNS, "writeback_runs", "", "", "passes of writeback over a file")             \
+	C(WRITEBACK_SECTORS, "writeback_written", "", "sectors", "dirty sectors written back")     \
+	C(WRITEBACK_ERRORS, "writeback_errors", "", "sectors", "sectors that failed to be written") \
+	C(THROTTLE_PAUSES, "throttle_pauses", "", "", "pauses of writers at the dirty limit")      \
+	C(THROTTLE_NS, "throttle_time", "", "ns", "time that writers were paused")                 \
+	/* journal */                                                                              \
+	C(HANDLES, "handles", "", "", "metadata changes published")                                \
+	C(HANDLE_RERUNS, "handle_reruns", "", "", "bodies run again after loading a buffer")       \
+	C(COMMITS, "commits", "", "", "transactions committed")                                    \
+	C(COMMIT_JOINS, "commit_joins", "", "", "waits answered by another's commit")              \
+	C(CHECKPOINTS, "checkpoints", "", "", "checkpoint rounds")                                 \
+	C(CHECKPOINT_BUFFERS, "checkpoint_buffers", "", "buffers", "buffers written in place")     \
+	C(JOURNAL_STALLS, "journal_stalls", "", "", "handles that waited for log space")           \
+	C(REPLAYED, "journal_replayed", "", "", "transactions replayed at mount")                  \
+	/* what is wrong */                                                                        \
+	C(CORRUPTIONS, "corruptions", "", "", "wrong content found on disk")
+
+/* Requests from the kernel, one histogram each: use with HIST_REQ_x or stat_op_hist(). */
+#define STAT_REQUEST_ROWS(H)                                                                       \
+	STAT_REQUEST(H, LOOKUP, "lookup")                                                          \
+	STAT_REQUEST(H, FORGET, "forget")                                                          \
+	STAT_REQUEST(H, GETATTR, "getattr")                                                        \
+	STAT_REQUEST(H, SETATTR, "setattr")                                                        \
+	STAT_REQUEST(H, READLINK, "readlink")                                                      \
+	STAT_REQUEST(H, MKNOD, "mknod")                                                            \
+	STAT_REQUEST(H, MKDIR, "mkdir")                                                            \
+	STAT_REQUEST(H, UNLINK, "unlink")                                                          \
+	STAT_REQUEST(H, RMDIR, "rmdir")                                                            \
+	STAT_REQUEST(H, SYMLINK, "symlink")                                                        \
+	STAT_REQUEST(H, RENAME, "rename")                                                          \
+	STAT_REQUEST(H, LINK, "link")                                                              \
+	STAT_REQUEST(H, OPEN, "open")                                                              \
+	STAT_REQUEST(H, CREATE, "create")                                                          \
+	STAT_REQUEST(H, TMPFILE, "tmpfile")                                                        \
+	STAT_REQUEST(H, READ, "read")                                                              \
+	STAT_REQUEST(H, WRITE, "write")                                                            \
+	STAT_REQUEST(H, FLUSH, "flush")                                                            \
+	STAT_REQUEST(H, RELEASE, "release")                                                        \
+	STAT_REQUEST(H, FSYNC, "fsync")                                                            \
+	STAT_REQUEST(H, FSYNCDIR, "fsyncdir")                                                      \
+	STAT_REQUEST(H, SYNCFS, "syncfs")                                                          \
+	STAT_REQUEST(H, OPENDIR, "opendir")                                                        \
+	STAT_REQUEST(H, READDIR, "readdir")                                                        \
+	STAT_REQUEST(H, RELEASEDIR, "releasedir")                                                  \
+	STAT_REQUEST(H, STATFS, "statfs")                                                          \
+	STAT_REQUEST(H, SETXATTR, "setxattr")                                                      \
+	STAT_REQUEST(H, GETXATTR, "getxattr")                                                      \
+	STAT_REQUEST(H, LISTXATTR, "listxattr")                                                    \
+	STAT_REQUEST(H, REMOVEXATTR, "removexattr")                                                \
+	STAT_REQUEST(H, ACCESS, "access")                                                          \
+	STAT_REQUEST(H, FALLOCATE, "fallocate")                                                    \
+	STAT_REQUEST(H, LSEEK, "lseek")                                                            \
+	STAT_REQUEST(H, COPY_FILE_RANGE, "copy_file_range")                                        \
+	STAT_REQUEST(H, IOCTL, "ioctl")                                                            \
+	STAT_REQUEST(H, OTHER, "other")
+
+#define STAT_REQUEST(H, ID, op)                                                                    \
+	H(REQ_##ID, "request_time", "op=" op, "ns", "time from receiving a request to its answer")
+
+#define STAT_HIST_ROWS(H)                                                                          \
+	STAT_REQUEST_ROWS(H)                                                                       \
+	H(DISK_READ, "disk_read_time", "", "ns", "time of one read from the device")               \
+	H(DISK_WRITE, "disk_write_time", "", "ns", "time of one write to the device")              \
+	H(DISK_FLUSH, "disk_flush_time", "", "ns", "time of one flush of the device")              \
+	H(COMMIT, "commit_time", "", "ns", "time of one commit")                                   \
+	H(CHECKPOINT, "checkpoint_time", "", "ns", "time of one checkpoint round")                 \
+	H(HANDLE_HOLD, "handle_time", "", "ns", "time that one handle held the others off")        \
+	H(THROTTLE, "throttle_pause_time", "", "ns", "length of one pause of a writer")
+
+#endif
