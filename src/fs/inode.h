@@ -1,0 +1,123 @@
+/*
+ * Inside fs: the inode in memory, shared by inode.c (table, load, store), dir.c, namei.c, file.c,
+ * extent.c, xattr.c, orphan.c, super.c. Not for other layers.
+ *
+ * Locks of an inode: `lock` (RANK_INODE, two inodes: ascending number through _nested): shared to read data, list, look up;
+ * exclusive to write data, change size, extents' shape by truncate/punch, or directory entries.
+ * `state` (RANK_INODE_STATE) guards the small fields below for short moments; it is taken inside `lock` and inside RANK_HANDLE/META.
+ */
+#ifndef FOLIOFS_FS_INODE_H
+#define FOLIOFS_FS_INODE_H
+
+#include <bsd/sys/queue.h>
+#include <bsd/sys/tree.h>
+
+#include "fs/btree.h"
+#include "fs/fs.h"
+#include "fs/space.h"
+
+/* The inode item decoded. */
+struct ino_attr {
+	u32 mode, uid, gid, nlink, flags, gen, xattrs;
+	u64 rdev, sectors, parent, entries;
+	struct timespec atime, mtime, ctime, btime;
+};
+
+/* Delayed allocation: block-aligned ranges of the file that are reserved and not placed. */
+struct delalloc {
+	RB_ENTRY(delalloc) node;
+	u64 start, end;             /* file sectors */
+};
+RB_HEAD(delalloc_tree, delalloc);
+
+/* Writes that finished and wait for flush + completion handle. */
+struct done_io {
+	TAILQ_ENTRY(done_io) link;
+	u64 sector, disk;
+	u32 nr;
+	u64 size_end;               /* bytes */
+	u64 ticket;                 /* blk_flush_ticket() taken after the I/O */
+};
+TAILQ_HEAD(done_list, done_io);
+
+enum inode_dirty {
+	INODE_DIRTY_TIME = 1,       /* only times: fdatasync may skip it */
+	INODE_DIRTY_ATTR = 2,       /* item must be stored for fdatasync too (size) */
+};
+
+struct inode {
+	struct fs *fs;
+	u64 ino;
+	u32 refs;                   /* atomic */
+	u32 dirty;                  /* enum inode_dirty, under state */
+	struct rwlock lock;
+	struct mutex state;
+	struct iomap_file file;     /* file.size is the size in memory */
+	struct ino_attr attr;       /* under state (changed under lock too) */
+	u64 disk_size;              /* size in the inode item as last published, under state */
+	u64 map_seq;                /* iomap cookie: raised by every change of extents or delalloc */
+	u64 sync_seq;               /* newest transaction that fsync must wait for, under state */
+	u64 datasync_seq;           /* the same for fdatasync */
+	struct delalloc_tree delalloc; /* under state */
+	struct done_list done;      /* under state */
+	bool inl;                   /* data lives in the item (in-memory truth), under state */
+	bool inl_on_disk;           /* the item still has INLINE (cleared by completion) */
+	bool deleted;               /* no links; goes when the last user goes */
+	bool on_dirty_list;         /* in fs->dirty, under RANK_FLUSHER */
+	TAILQ_ENTRY(inode) dirty_link;
+	TAILQ_ENTRY(inode) lru_link;   /* unused inodes, under RANK_INODE_TABLE */
+	struct inode *hash_next;    /* under RANK_INODE_TABLE */
+};
+
+struct fs {
+	struct blk_dev *dev;
+	struct fmt_geo geo;
+	struct fs_opts opts;
+	struct jnl *jnl;
+	struct space *space;
+	struct jnl_recovery recovery;
+	bool readonly;
+	struct mutex rename;        /* RANK_RENAME */
+	/* inode table (inode.c) */
+	struct mutex table_lock;    /* RANK_INODE_TABLE */
+	struct inode **table;
+	u32 table_size, nr_inodes, nr_unused;
+	TAILQ_HEAD(, inode) unused;
+	struct known *known;        /* fs_remember counts (known.c) */
+	/* dirty inodes and the flusher (flusher.c) */
+	struct mutex dirty_lock;    /* RANK_FLUSHER */
+	struct cond dirty_cond;
+	TAILQ_HEAD(, inode) dirty;
+	pthread_t flusher;
+	bool flusher_runs, flusher_stop, flusher_kick;
+};
+
+/* inode.c */
+void inode_mark_dirty(struct inode *ip, u32 how);     /* queues it; state not held */
+/* Store attributes (and size up to what is published as written) in a body / by its own handle. */
+int inode_store_in(struct view *v, struct inode *ip, const struct ino_attr *a, u64 size);
+int inode_store(struct inode *ip);                    /* if dirty; sets sync_seq */
+int inode_get_item(struct view *v, u64 ino, const struct fmt_inode **item, const void **inl, u32 *inl_len);
+void inode_note_seq(struct inode *ip, u64 seq, bool data_too); /* after jnl_run */
+struct timespec fs_now(void);
+
+/* file.c, extent.c: data of regular files */
+extern const struct iomap_ops file_iomap_ops;
+void file_inode_init(struct inode *ip);               /* delalloc, done list, iomap_file */
+void file_inode_fini(struct inode *ip);               /* gives reservations back; nothing dirty */
+int file_complete(struct inode *ip);                  /* flush if needed, then the completion handle(s) for ip->done */
+/* Free all extents at or beyond `sector` in bounded handles; used by truncate and by orphans. */
+int file_free_extents(struct fs *fs, u64 ino, struct inode *ip_or_null, u64 from_sector);
+
+/* orphan.c */
+int orphan_add_in(struct view *v, u64 ino, u8 kind, u64 size);
+int orphan_remove_in(struct view *v, u64 ino);
+int orphan_recover(struct fs *fs);                    /* at mount */
+int orphan_delete(struct fs *fs, u64 ino);            /* inode without links and users: free all */
+
+/* flusher.c */
+int flusher_start(struct fs *fs);
+void flusher_stop(struct fs *fs);
+int flusher_round(struct fs *fs, bool all);           /* write back old (or all) dirty inodes once */
+
+#endif
