@@ -5,9 +5,10 @@
 #include "base/types.h"
 
 /*
- * Reads "4096", "64k", "64K", "64KB", "64KiB", "1.5g", "10T": digits, at most one fraction, an optional unit
- * (B, k, m, g, t, p, e in either case, with or without "B" or "iB"). Returns -EINVAL for anything
- * else (also for a fraction that is not whole bytes) and -ERANGE for what does not fit.
+ * Reads "4096", "64k", "64KB", "64KiB", "1.5g", "10T": digits, at most one fraction, an optional
+ * unit (b, k, m, g, t, p, e in either case, the last six with or without "B" or "iB"). Returns
+ * -EINVAL for anything else (also for a fraction that is not whole bytes) and -ERANGE for what
+ * does not fit.
  */
 int parse_size(const char *text, u64 *out);
 

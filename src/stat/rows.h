@@ -83,9 +83,7 @@
 	C(CHECKPOINTS, "checkpoints", "", "", "checkpoint rounds")                                 \
 	C(CHECKPOINT_BUFFERS, "checkpoint_buffers", "", "buffers", "buffers written in place")     \
 	C(JOURNAL_STALLS, "journal_stalls", "", "", "handles that waited for log space")           \
-	C(REPLAYED, "journal_replayed", "", "", "transactions replayed at mount")                  \
-	/* what is wrong */                                                                        \
-	C(CORRUPTIONS, "corruptions", "", "", "wrong content found on disk")
+	C(REPLAYED, "journal_replayed", "", "", "transactions replayed at mount")
 
 /* Requests from the kernel, one histogram each: use with HIST_REQ_x or stat_op_hist(). */
 #define STAT_REQUEST_ROWS(H)                                                                       \

@@ -1,0 +1,127 @@
+/*
+ * Names of errors, failed assertions, and the register of corruptions.
+ *
+ * Rules
+ * 1. corrupt() takes no lock but the log's: it is called from under any of them.
+ * 2. Of each reason the first WHY_LOG_FIRST reports are logged, then those whose number is a power
+ *    of two, so a million equal reports make about thirty lines.
+ */
+#include "base/err.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+
+#define WHY_LOG_FIRST 8
+
+static u64 why_seen[WHY_NR]; /* relaxed atomics */
+
+void assert_failed(const char *cond, const char *file, int line, const char *func)
+{
+	log_err("assertion failed: %s, %s:%d (%s)", cond, file, line, func);
+	abort();
+}
+
+const char *err_name(int err)
+{
+	const char *name;
+
+	if (err == 0)
+		return "0";
+	name = strerrorname_np(err < 0 ? -err : err);
+	return name ? name : "E?";
+}
+
+const char *err_text(int err)
+{
+	const char *text = strerrordesc_np(err < 0 ? -err : err);
+
+	return text ? text : "unknown error";
+}
+
+static const char *const why_texts[WHY_NR] = {
+	[WHY_NONE] = "nothing wrong",
+	[WHY_SB_MAGIC] = "superblock: no FolioFS signature",
+	[WHY_SB_VERSION] = "superblock: unknown format version",
+	[WHY_SB_CHECKSUM] = "superblock: wrong checksum",
+	[WHY_SB_GEOMETRY] = "superblock: impossible geometry",
+	[WHY_SB_FEATURES] = "superblock: unknown features",
+	[WHY_SB_SIZE] = "superblock: larger than the device",
+	[WHY_HDR_MAGIC] = "metadata header: wrong magic number",
+	[WHY_HDR_CHECKSUM] = "metadata header: wrong checksum",
+	[WHY_HDR_ADDRESS] = "metadata header: written for another address",
+	[WHY_HDR_OWNER] = "metadata header: belongs to another owner",
+	[WHY_HDR_UUID] = "metadata header: belongs to another file system",
+	[WHY_HDR_TYPE] = "metadata header: wrong type",
+	[WHY_NODE_LEVEL] = "tree node: wrong level",
+	[WHY_NODE_LAYOUT] = "tree node: items out of bounds",
+	[WHY_NODE_KEY_ORDER] = "tree node: keys out of order",
+	[WHY_NODE_KEY_RANGE] = "tree node: key outside the range of its parent",
+	[WHY_NODE_CHILD] = "tree node: impossible child address",
+	[WHY_TREE_DEPTH] = "tree: deeper than possible",
+	[WHY_GROUP_TABLE] = "group table: impossible entry",
+	[WHY_BITMAP] = "bitmap: wrong content",
+	[WHY_BITMAP_COUNT] = "bitmap: free count does not match",
+	[WHY_MAP] = "sector map: wrong content",
+	[WHY_ROOT] = "root sector: wrong content",
+	[WHY_RANGE] = "disk range outside the file system",
+	[WHY_DOUBLE_FREE] = "space freed that was not in use",
+	[WHY_JNL_HEADER] = "journal: wrong header",
+	[WHY_JNL_RECORD] = "journal: wrong record",
+	[WHY_JNL_CHECKSUM] = "journal: wrong checksum",
+	[WHY_JNL_SEQUENCE] = "journal: wrong sequence number",
+	[WHY_JNL_RANGE] = "journal: range outside its buffer",
+	[WHY_INODE] = "inode: wrong content",
+	[WHY_INODE_MISSING] = "inode: named but missing",
+	[WHY_INODE_NLINK] = "inode: wrong link count",
+	[WHY_DIRENT] = "directory entry: wrong content",
+	[WHY_DIRENT_NAME] = "directory entry: impossible name",
+	[WHY_EXTENT] = "extent: wrong content",
+	[WHY_EXTENT_OVERLAP] = "extent: overlaps another",
+	[WHY_XATTR] = "extended attribute: wrong content",
+	[WHY_ORPHAN] = "orphan: wrong content",
+	[WHY_SYMLINK] = "symbolic link: wrong content",
+	[WHY_INLINE] = "inline data: wrong content",
+};
+
+const char *why_text(enum why why)
+{
+	if ((size_t)why >= WHY_NR || !why_texts[why])
+		return "unknown reason";
+	return why_texts[why];
+}
+
+static void corrupt_log(enum why why, u64 ino, u64 sector, u64 nth)
+{
+	char where[64] = "", repeated[48] = "";
+
+	if (ino != CORRUPT_NO_INO)
+		snprintf(where, sizeof(where), ", inode %llu", (unsigned long long)ino);
+	if (sector != CORRUPT_NO_SECTOR) {
+		size_t len = strlen(where);
+
+		snprintf(where + len, sizeof(where) - len, ", sector %llu",
+			 (unsigned long long)sector);
+	}
+	if (nth > WHY_LOG_FIRST)
+		snprintf(repeated, sizeof(repeated), " (report %llu of this kind)",
+			 (unsigned long long)nth);
+	log_err("corruption: %s%s%s", why_text(why), where, repeated);
+}
+
+int corrupt(enum why why, u64 ino, u64 sector)
+{
+	size_t i = (size_t)why < WHY_NR ? (size_t)why : WHY_NONE;
+	u64 nth = __atomic_add_fetch(&why_seen[i], 1, __ATOMIC_RELAXED);
+
+	if (nth <= WHY_LOG_FIRST || is_pow2(nth))
+		corrupt_log(why, ino, sector, nth);
+	return -EUCLEAN;
+}
+
+u64 corrupt_count(enum why why)
+{
+	return (size_t)why < WHY_NR ? __atomic_load_n(&why_seen[why], __ATOMIC_RELAXED) : 0;
+}
