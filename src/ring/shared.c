@@ -1,0 +1,176 @@
+/*
+ * The shared ring: requests that outlive the call that made them, reaped by a thread of its own.
+ *
+ * Invariants:
+ * 1. Only the reaper touches the completion queue; the submission queue and the counts are
+ *    touched under shared.lock.
+ * 2. done() runs without shared.lock held.
+ * 3. The reaper ends on a completion without a request, sent by ring_shutdown() after everything
+ *    else has come back.
+ *
+ * Locking: shared.lock has RANK_RING; start and shutdown are serialised by start_lock, which is
+ * taken outside everything and held while the reaper is waited for, so it is a plain pthread mutex: nobody
+ * may hold a ranked lock that done() takes when calling ring_shutdown().
+ */
+#include <pthread.h>
+#include <signal.h>
+
+#include "base/err.h"
+#include "base/lock.h"
+#include "base/log.h"
+#include "ring/ring_priv.h"
+
+static pthread_mutex_t start_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static struct {
+	struct mutex lock;
+	struct cond idle;               /* nothing is under way, no done() is running */
+	bool reaping;                   /* guarded by lock: a done() is running */
+	struct ring ring;               /* guarded by lock, but see invariant 1 */
+	pthread_t reaper;
+	_Atomic bool running;           /* written under start_lock */
+} shared = {
+	.lock = MUTEX_INIT(RANK_RING),
+};
+
+/* Sends everything queued. Called with shared.lock held. */
+static void submit_all(void)
+{
+	int ret;
+
+	do {
+		ring_count(RING_ENTERS);
+		ret = io_uring_submit(&shared.ring.u);
+		/* The kernel is short of memory: nobody else would send this, so stay. */
+		if (ret < 0)
+			sched_yield();
+		ASSERT(ret >= 0 || ret == -EINTR || ret == -EAGAIN || ret == -EBUSY ||
+		       ret == -ENOMEM);
+	} while (io_uring_sq_ready(&shared.ring.u));
+}
+
+static void reap_one(struct ring_req *req, s32 res)
+{
+	bool complete;
+
+	mutex_lock(&shared.lock);
+	complete = ring_absorb(&shared.ring, req, res);
+	if (complete)
+		ring_slot_freed(&shared.ring);
+	shared.reaping = complete;
+	if (io_uring_sq_ready(&shared.ring.u))
+		submit_all();
+	mutex_unlock(&shared.lock);
+	if (!complete)
+		return;
+	ring_finish(req);
+	mutex_lock(&shared.lock);
+	shared.reaping = false;
+	if (!shared.ring.in_flight)
+		cond_broadcast(&shared.idle);
+	mutex_unlock(&shared.lock);
+}
+
+static void *reaper_main(void *arg)
+{
+	struct io_uring_cqe *cqe;
+
+	for (;;) {
+		struct ring_req *req;
+		s32 res;
+		int err = io_uring_wait_cqe(&shared.ring.u, &cqe);
+
+		if (err == -EINTR || err == -EAGAIN)
+			continue;
+		ASSERT(err == 0);
+		req = io_uring_cqe_get_data(cqe);
+		res = cqe->res;
+		io_uring_cqe_seen(&shared.ring.u, cqe);
+		if (!req)
+			return arg;
+		reap_one(req, res);
+	}
+}
+
+/* Signals are for the threads that expect them. */
+static int start_reaper(void)
+{
+	sigset_t all, old;
+	int err;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	err = pthread_create(&shared.reaper, NULL, reaper_main, NULL);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	return -err;
+}
+
+static int start_locked(void)
+{
+	int err;
+
+	if (shared.running)
+		return 0;
+	err = ring_setup(&shared.ring, RING_SHARED_DEPTH, false);
+	if (err)
+		return err;
+	cond_init(&shared.idle);
+	err = start_reaper();
+	if (err) {
+		cond_fini(&shared.idle);
+		ring_teardown(&shared.ring);
+		return err;
+	}
+	pthread_setname_np(shared.reaper, "folio-reaper");
+	atomic_store_explicit(&shared.running, true, memory_order_release);
+	return 0;
+}
+
+int ring_shared_start(void)
+{
+	int err;
+
+	if (atomic_load_explicit(&shared.running, memory_order_acquire))
+		return 0;
+	pthread_mutex_lock(&start_lock);
+	err = start_locked();
+	pthread_mutex_unlock(&start_lock);
+	return err;
+}
+
+void ring_shared_submit(struct ring_req *req)
+{
+	ring_req_start(req);
+	mutex_lock(&shared.lock);
+	ring_send(&shared.ring, req);
+	if (io_uring_sq_ready(&shared.ring.u))
+		submit_all();
+	mutex_unlock(&shared.lock);
+}
+
+static void stop_reaper(void)
+{
+	struct io_uring_sqe *sqe;
+
+	mutex_lock(&shared.lock);
+	while (shared.ring.in_flight || shared.reaping)
+		cond_wait(&shared.idle, &shared.lock);
+	sqe = io_uring_get_sqe(&shared.ring.u);
+	io_uring_prep_nop(sqe);
+	io_uring_sqe_set_data(sqe, NULL);
+	submit_all();
+	mutex_unlock(&shared.lock);
+	pthread_join(shared.reaper, NULL);
+}
+
+void ring_shutdown(void)
+{
+	pthread_mutex_lock(&start_lock);
+	if (shared.running) {
+		stop_reaper();
+		cond_fini(&shared.idle);
+		ring_teardown(&shared.ring);
+		atomic_store_explicit(&shared.running, false, memory_order_release);
+	}
+	pthread_mutex_unlock(&start_lock);
+}
