@@ -95,10 +95,9 @@ u64 hist_percentile(const struct stat_hist *h, unsigned permille);
 u64 hist_bucket_low(unsigned bucket);
 
 /*
- * A gauge is a number that is asked for when somebody looks: cache size, dirty bytes. @fn is called
- * with no lock of a rank inside RANK_STAT allowed to be missing: it may take no lock further out
- * than RANK_STAT, so it reads atomics. The strings must outlive the gauge. Gauges that share a name
- * and differ by label must be added one after the other.
+ * A gauge is a number that is asked for when somebody looks: cache size, dirty bytes. @fn runs under
+ * a lock of RANK_STAT, so it takes no other lock: it reads atomics. The strings must outlive the
+ * gauge. Gauges that share a name and differ by label are added one after the other.
  */
 typedef u64 (*stat_gauge_fn)(void *arg);
 struct stat_gauge;
