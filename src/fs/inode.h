@@ -50,6 +50,7 @@ struct inode {
 	u64 ino;
 	u32 refs;                   /* atomic */
 	u32 dirty;                  /* enum inode_dirty, under state */
+	u32 dirty_gen;              /* raised by every inode_mark_dirty(), under state */
 	struct rwlock lock;
 	struct mutex state;
 	struct iomap_file file;     /* file.size is the size in memory */
@@ -67,6 +68,11 @@ struct inode {
 	TAILQ_ENTRY(inode) dirty_link;
 	TAILQ_ENTRY(inode) lru_link;   /* unused inodes, under RANK_INODE_TABLE */
 	struct inode *hash_next;    /* under RANK_INODE_TABLE */
+	bool loading;               /* being read: wait on fs->table_cond; under RANK_INODE_TABLE */
+	bool dying;                 /* being deleted: no such inode any more; the same */
+	bool on_lru;                /* in fs->unused; the same */
+	u64 overwrite_ticket;       /* newest blk_flush_ticket() of a finished overwrite; 0 = none,
+				     * set by ioend, cleared by fsync; under state */
 };
 
 struct fs {
@@ -80,6 +86,7 @@ struct fs {
 	struct mutex rename;        /* RANK_RENAME */
 	/* inode table (inode.c) */
 	struct mutex table_lock;    /* RANK_INODE_TABLE */
+	struct cond table_cond;     /* an inode is loaded, or gone */
 	struct inode **table;
 	u32 table_size, nr_inodes, nr_unused;
 	TAILQ_HEAD(, inode) unused;
@@ -92,14 +99,50 @@ struct fs {
 	bool flusher_runs, flusher_stop, flusher_kick;
 };
 
+/*
+ * What may change an attribute in memory, so that no update is lost:
+ *   - mode, owner, times, flags: under `lock` (times of reading: shared is enough) and state, then
+ *     inode_mark_dirty(); the item follows later.
+ *   - nlink, parent, entries, xattrs, sectors, disk_size: only in a handle that stores the item too. The body copies
+ *     ip->attr, the memory changes at publish: struct inode_edit does both.
+ */
+
 /* inode.c */
-void inode_mark_dirty(struct inode *ip, u32 how);     /* queues it; state not held */
+void inode_mark_dirty(struct inode *ip, u32 how);     /* queues it; 0: only queue; state not held */
 /* Store attributes (and size up to what is published as written) in a body / by its own handle. */
 int inode_store_in(struct view *v, struct inode *ip, const struct ino_attr *a, u64 size);
 int inode_store(struct inode *ip);                    /* if dirty; sets sync_seq */
 int inode_get_item(struct view *v, u64 ino, const struct fmt_inode **item, const void **inl, u32 *inl_len);
 void inode_note_seq(struct inode *ip, u64 seq, bool data_too); /* after jnl_run */
 struct timespec fs_now(void);
+/* The item's fixed part. inline_len > 0 or inl: what follows in the item (INLINE files, symlinks). */
+void inode_encode(const struct ino_attr *a, u64 size, bool inl, u32 inline_len, struct fmt_inode *out);
+/*
+ * One inode that a body changes: begin copies the attributes (at the body's start), the body changes e->attr and
+ * e->disk_size, end stores the item and has memory follow at publish (attr, disk_size, sequences).
+ */
+struct inode_edit {
+	struct inode *ip;
+	struct ino_attr attr;
+	u64 disk_size;
+	u32 gen;
+	bool deleted;               /* becomes an inode without links */
+};
+void inode_edit_begin(struct inode_edit *e, struct inode *ip);
+int inode_edit_end(struct view *v, struct inode_edit *e);
+void inode_drop(struct inode *ip);                    /* frees the object; in no table, unused */
+
+/* attr.c; `lock` is held: shared is enough for the first, exclusive for the second */
+void inode_touch_atime(struct inode *ip);             /* as the mount's atime option says */
+void inode_touch_write(struct inode *ip, bool kill_suid); /* mtime, ctime, and the setuid bits off */
+
+/* sync.c */
+void fs_pre_commit(struct fs *fs);    /* complete and store all queued inodes; for the commit thread */
+
+/* itable.c */
+int itable_init(struct fs *fs);
+void itable_fini(struct fs *fs, bool crash);          /* every inode out of memory */
+void itable_insert(struct fs *fs, struct inode *ip);  /* a new one; its number is set */
 
 /* file.c, extent.c: data of regular files */
 extern const struct iomap_ops file_iomap_ops;
