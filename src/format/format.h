@@ -8,6 +8,8 @@
  * Layout: group g covers sectors [g * group_sectors, (g+1) * group_sectors).
  *   group 0:  0 superblock | 1 root sector | group table | journal | bitmap | sector map | space
  *   group g:  superblock copy (g = 1 and powers of 3, 5, 7; else unused) | bitmap | map | space
+ * A group's own metadata is [group start, fmt_space_start()). Bits of an initialised bitmap sector
+ * that lie at or beyond the length of the group are 1.
  * The *_check() functions take untrusted bytes, never fault on them, and return 0 or a negative
  * errno: -EBADMSG for a checksum, -EUCLEAN for anything else.
  */
@@ -41,6 +43,10 @@ static inline le64 put64(u64 x) { return (le64){ htole64(x) }; }
 #define FMT_LINK_MAX           65000u
 #define FMT_SIZE_MAX           ((u64)INT64_MAX)  /* longest file, bytes */
 #define FMT_ROOT_INO           1ull
+#define FMT_HEIGHT_MAX         8u                /* levels of a tree */
+#define FMT_SECTORS_MAX        (1ull << 39)      /* 2 PiB: the group table must fit in group 0 */
+#define FMT_TXN_RECORDS_MAX    (1u << 24)        /* records of one transaction */
+#define FMT_TXN_BYTES_MAX      (1ull << 36)
 
 /* ---- superblock: 512 bytes at byte 1024 of sector 0 (and of its copies) ---- */
 #define FMT_SUPER_MAGIC   "FolioFS\x01"
@@ -91,7 +97,12 @@ struct fmt_geo {
 #define FMT_RO_COMPAT_KNOWN  0ull
 #define FMT_INCOMPAT_KNOWN   0ull
 
-int fmt_super_decode(const struct fmt_super *sb, struct fmt_geo *out);  /* checks everything */
+/*
+ * Checks everything. -EINVAL: no FolioFS superblock at all (magic); -EOPNOTSUPP: a version or an
+ * incompat feature that is unknown here; -EBADMSG: checksum; -EUCLEAN: impossible values. Unknown
+ * ro_compat bits pass: the mount decides.
+ */
+int fmt_super_decode(const struct fmt_super *sb, struct fmt_geo *out);
 void fmt_super_encode(const struct fmt_geo *g, u8 copy, struct fmt_super *out);
 bool fmt_group_has_copy(u32 group);
 
@@ -102,7 +113,13 @@ u32 fmt_group_len(const struct fmt_geo *g, u32 group);       /* the last group m
 u64 fmt_bitmap_sector(const struct fmt_geo *g, u32 group);   /* first of bitmap_nr */
 u64 fmt_map_sector(const struct fmt_geo *g, u32 group);      /* first of map_nr */
 u64 fmt_space_start(const struct fmt_geo *g, u32 group);     /* first allocatable sector */
-/* Computes the layout for a device; -ENOSPC when it is too small. jnl_nr = 0: default. */
+/*
+ * Computes the layout for a device of nr_sectors and fills block_*, group_*, nr_*, root, gtable,
+ * jnl_*, bitmap_nr, map_nr of io; identity (uuid, label, fsid, features, seed, time) is left alone.
+ * io->nr_sectors can be less than asked: a last group too short for its own metadata is left out.
+ * jnl_nr = 0: default. -ENOSPC: device too small; -EINVAL: block size; -ERANGE: journal size;
+ * -EFBIG: device larger than FMT_SECTORS_MAX.
+ */
 int fmt_geo_make(u64 nr_sectors, u32 block_bytes, u64 jnl_nr, struct fmt_geo *io);
 
 /* ---- header of every metadata buffer ---- */
@@ -131,6 +148,7 @@ enum fmt_kind {
 };
 
 u32 fmt_kind_sectors(enum fmt_kind k);
+/* Writes the 48 bytes of the header (csum and gen 0), nothing else. */
 void fmt_hdr_init(void *buf, enum fmt_kind k, u64 addr, u64 fsid, u64 owner);
 /* Stamp gen and the checksum, just before the buffer goes to the disk. */
 void fmt_hdr_seal(void *buf, u32 len_bytes, u64 gen);
@@ -138,6 +156,8 @@ void fmt_hdr_seal(void *buf, u32 len_bytes, u64 gen);
 int fmt_hdr_check(const void *buf, u32 len_bytes, enum fmt_kind k, u64 addr, u64 fsid);
 /* fmt_hdr_check and the inner structure of whatever kind it is (bounds, order of keys). */
 int fmt_buf_check(const void *buf, enum fmt_kind k, u64 addr, const struct fmt_geo *g);
+/* The inner structure alone: for buffers that replay changed, whose checksum is not valid. */
+int fmt_content_check(const void *buf, enum fmt_kind k, const struct fmt_geo *g);
 
 /* ---- root sector: tree roots and counters of the whole file system ---- */
 enum fmt_tree { FMT_TREE_INODE, FMT_TREE_DIRENT, FMT_TREE_EXTENT, FMT_TREE_XATTR, FMT_TREE_ORPHAN,
@@ -221,11 +241,16 @@ enum fmt_iflag {
 	FMT_IFLAG_IMMUTABLE = 1u << 1, FMT_IFLAG_APPEND = 1u << 2, FMT_IFLAG_NOATIME = 1u << 3,
 	FMT_IFLAG_NODUMP = 1u << 4, FMT_IFLAG_SYNC = 1u << 5,
 };
-/* tree DIRENT, key (dir ino, hash56 << 8 | seq), hash56 >= 1; the key's b is the readdir cookie */
+/*
+ * tree DIRENT, key (dir ino, fmt_name_hash() << 8 | seq); the key's b is the readdir cookie, so it
+ * stays below 2^63. type = DT_*, that is (mode >> 12) & 15.
+ */
+u64 fmt_name_hash(const struct fmt_geo *g, const char *name, u32 len);   /* 1 .. 2^55 - 1 */
 struct fmt_dirent { le64 ino; u8 type; u8 namelen; char name[0]; } __attribute__((packed));
 /* tree EXTENT, key (ino, first file sector): nr sectors at disk sector `disk` */
 struct fmt_extent { le64 disk; le32 nr; le32 flags; } __attribute__((packed));
-/* tree XATTR, key (ino, hash48 << 16 | seq << 8 | chunk); chunk 0 has this head, name and the
+u64 fmt_xattr_hash(const struct fmt_geo *g, const char *name, u32 len);  /* 1 .. 2^48 - 1 */
+/* tree XATTR, key (ino, fmt_xattr_hash() << 16 | seq << 8 | chunk); chunk 0 has this head, name and the
  * value's beginning, further chunks the rest, FMT_XATTR_CHUNK bytes each */
 struct fmt_xattr { le32 value_len; u8 namelen; u8 chunks; le16 pad; char name[0]; } __attribute__((packed));
 #define FMT_XATTR_CHUNK 3500u
@@ -283,7 +308,9 @@ _Static_assert(sizeof(struct fmt_rec) == 32, "record head size");
 
 /* ---- check and to_text (bounded, for untrusted bytes) ---- */
 int fmt_node_check(const struct fmt_node *n);       /* layout, key order, value bounds */
-int fmt_value_check(enum fmt_tree t, struct fmt_key k, const void *val, u32 len, const struct fmt_geo *g);
+int fmt_value_check(enum fmt_tree t, struct fmt_key k, const void *val, u32 len,
+		    const struct fmt_geo *g);
+void fmt_txn_seal(void *buf);   /* computes csum; all of head and records are in place */
 int fmt_txn_check(const void *buf, u64 len_bytes, u64 epoch, u64 seq); /* head, csum, every record in bounds */
 /* Iterate records of a checked transaction: 1 and *rec, or 0 at the end. *pos starts at 0. */
 int fmt_rec_next(const void *txn, u64 *pos, const struct fmt_rec **rec, const void **payload);
@@ -291,5 +318,6 @@ void fmt_super_to_text(const struct fmt_geo *g, FILE *out);
 void fmt_buf_to_text(const void *buf, enum fmt_kind k, FILE *out);
 void fmt_value_to_text(enum fmt_tree t, struct fmt_key k, const void *val, u32 len, FILE *out);
 const char *fmt_tree_name(enum fmt_tree t);
+const char *fmt_kind_name(u32 kind);
 
 #endif
