@@ -30,6 +30,7 @@ static const char *const rank_names[RANK_NR] = {
 	[RANK_JNL] = "JNL",
 	[RANK_INODE_STATE] = "INODE_STATE",
 	[RANK_INODE_TABLE] = "INODE_TABLE",
+	[RANK_SPACE] = "SPACE",
 	[RANK_FLUSHER] = "FLUSHER",
 	[RANK_BLK] = "BLK",
 	[RANK_MAPPING] = "MAPPING",

@@ -22,6 +22,7 @@ enum lock_rank {
 	RANK_JNL,           /* transactions, commit, checkpoint */
 	RANK_INODE_STATE,   /* in-memory fields of one inode */
 	RANK_INODE_TABLE,   /* the hash of inodes in memory */
+	RANK_SPACE,         /* reservations and pending bits of one file system */
 	RANK_FLUSHER,       /* queues of dirty inodes */
 	RANK_BLK,           /* a block device */
 	RANK_MAPPING,       /* index of one mapping */

@@ -5,9 +5,15 @@
  * only inside bodies. In memory (struct space): reservations of delayed allocation, the pending
  * written bits, allocation goals.
  *
- * Reservations: sp->free (published free sectors) - sp->reserved - the metadata reserve >= 0 whenever
- * space_reserve() succeeds, so allocation at writeback cannot fail for lack of space. A file's
- * reservation covers data rounded to blocks, and a share for the nodes that mapping it may need.
+ * Data gets whole blocks: runs that start at and have the length of a multiple of block_sectors.
+ * Nodes get 4 aligned sectors, packed into blocks that are partly used. One stretch of the device,
+ * the metadata reserve (a 1/256 of the space, 64 nodes .. 64 MiB), is never given to data, so that
+ * nodes for truncate, unlink and writeback are there when the disk is full.
+ *
+ * Reservations: free whole blocks outside the reserve - reserved >= 0 whenever space_reserve()
+ * succeeds, so an allocation of reserved sectors can fail only while freed space is still busy:
+ * commit and try again, which space_run() does. A file's reservation covers data rounded to blocks,
+ * and a share for the nodes that mapping it may need.
  */
 #ifndef FOLIOFS_FS_SPACE_H
 #define FOLIOFS_FS_SPACE_H
@@ -18,43 +24,65 @@
 
 struct space;    /* one per mounted file system */
 
-int space_open(struct jnl *j, const struct fmt_geo *geo, struct space **out);  /* reads counters */
-void space_close(struct space *sp);
+/* Reads the counters (with blocks over 4 KiB the bitmaps in use too). The struct fs that is the
+ * host of the journal must have its `space` set to *out before the first node is allocated. */
+int space_open(struct jnl *j, const struct fmt_geo *geo, struct space **out);
+void space_close(struct space *sp);   /* NULL is allowed */
 
 /* ---- reservations (any context without RANK_HANDLE) ---- */
 int space_reserve(struct space *sp, u64 sectors);     /* -ENOSPC */
 void space_unreserve(struct space *sp, u64 sectors);
+/* total, free: sectors outside the groups' own metadata, free counts those of the metadata reserve;
+ * available: what space_reserve() would grant; metadata: in tree nodes. */
 struct space_counts { u64 total, free, available, reserved, metadata; };
 void space_counts(struct space *sp, struct space_counts *out);   /* sectors, for statfs */
+
+/*
+ * -ENOSPC may go away when freed space stops being busy. Commits if so: 0 = try again, -ENOSPC =
+ * nothing to gain, or the error of the commit. No locks of RANK_HANDLE or further inside.
+ */
+int space_retry_nospc(struct jnl *j);
+/* jnl_run() that does this for a body that returns -ENOSPC. */
+int space_run(struct jnl *j, unsigned credits, jnl_body body, void *arg, u64 *seq);
 
 /* ---- inside bodies ---- */
 
 /*
- * Allocate data space: up to nr sectors in one run, at least `min` (a multiple of the block, aligned to the
- * block). goal = sector to continue at (previous extent's end), 0 = none. Skips busy space. Takes the longest run
- * near the goal. Bits set, counters lowered, map entries are 0 already. from_reserve: how many of the
- * sectors were reserved before (given back to the reservation at publish). -ENOSPC
+ * Allocate data space: up to nr sectors in one run (never more than SPACE_ALLOC_MAX), at least `min`
+ * (a multiple of the block, 0 = one block). goal = sector to continue at (previous extent's end),
+ * 0 = none. Skips busy space. Takes the run at the goal, else one of nr sectors near it, else the longest found.
+ * Bits set, counters lowered, map entries are 0 already. reserved: the sectors were reserved before;
+ * what was allocated is taken off the reservation when the run is published. Without, only what
+ * space_reserve() would grant is given; whoever runs beside writers must reserve first. -ENOSPC
  */
+#define SPACE_ALLOC_MAX 16384u      /* sectors: 64 MiB */
 int space_alloc(struct view *v, struct space *sp, u64 goal, u32 min, u32 nr, bool reserved,
 		u64 *out_sector, u32 *out_nr);
-/* A tree node: NODE_SECTORS sectors aligned to as many. May use the metadata reserve. */
-int space_alloc_node(struct view *v, u64 goal, u64 *out_sector);
 /*
- * Free [sector, sector+nr): bits cleared, map entries set to 0, counters raised, busy until durable. The caller bounds
- * nr by SPACE_FREE_MAX a handle. -EUCLEAN when a bit was free already.
+ * A tree node: NODE_SECTORS sectors aligned to as many, in goal's group if possible (0 = any).
+ * deep: may use the last half of the metadata reserve (whatever frees or finishes; not what makes
+ * new names and inodes). -ENOSPC
+ */
+int space_alloc_node(struct view *v, u64 goal, bool deep, u64 *out_sector);
+/*
+ * Free [sector, sector+nr): bits cleared, map entries set to 0, counters raised, busy until durable,
+ * pending bits cleared at publish. nr <= SPACE_FREE_MAX a handle. -EUCLEAN when a bit was free.
  */
 #define SPACE_FREE_MAX 16384u       /* sectors: 64 MiB */
 #define SPACE_CREDITS_FREE 22u      /* buffers that freeing SPACE_FREE_MAX may touch */
 #define SPACE_CREDITS_ALLOC 4u
 int space_free(struct view *v, struct space *sp, u64 sector, u32 nr);
-int space_free_node(struct view *v, u64 sector);     /* with view_forget() */
+int space_free_node(struct view *v, u64 sector);     /* calls view_forget() too */
 
 /* ---- sector map ---- */
-/* Entries with pending written sectors counted as written. Reads through jnl_read; any context that may do I/O. */
+/* Entries; pending written sectors count as FMT_MAP_NOCSUM. Reads through jnl_read; any context that
+ * may do I/O. [sector, sector + nr) may cross groups; entries of a group's own metadata are 0. */
 int space_map_read(struct space *sp, u64 sector, u32 nr, u32 *entries);
-/* In a body: set the entries to one value (FMT_MAP_*). Credits: 1 + nr / 1012 + group table. */
+/* In a body: set the entries to one value (FMT_MAP_*) and clear pending bits at publish.
+ * Credits: SPACE_CREDITS_MAP(nr). The range lies in the space of one group. */
+#define SPACE_CREDITS_MAP(nr) (2u + ((nr) + FMT_MAP_PER_SECTOR - 1u) / FMT_MAP_PER_SECTOR)
 int space_map_set(struct view *v, struct space *sp, u64 sector, u32 nr, u32 value);
-/* Set/clear the pending written bits. Never blocks. -ENOMEM only from set. */
+/* Set/clear the pending written bits. No I/O. -ENOMEM only from set. */
 int space_pending_set(struct space *sp, u64 sector, u32 nr);
 void space_pending_clear(struct space *sp, u64 sector, u32 nr);
 

@@ -60,6 +60,9 @@ bool jnl_has_busy(struct jnl *j);
 int view_on_publish(struct view *v, void (*fn)(void *arg, u64 seq), void *arg);
 const struct fmt_geo *view_geo(struct view *v);
 bool view_writable(struct view *v);
+/* Differs for every run of every body, also when the same body is run again: lets a layer that keeps
+ * scratch data for a handle (they are serialised) see that it belongs to a run that came to nothing. */
+u64 view_run(struct view *v);
 /* The owner's pointer given to jnl_open (struct fs). */
 void *view_host(struct view *v);
 
