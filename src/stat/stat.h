@@ -89,7 +89,10 @@ u64 stat_read(enum stat_id id);
 /* Sum over all threads of one histogram. */
 void stat_hist_read(enum hist_id id, struct stat_hist *out);
 u64 hist_count(const struct stat_hist *h);
-/* The value below which @permille of the values lie (990: p99), interpolated; 0 if empty. */
+/*
+ * The value below which @permille of the values lie (990: p99); 0 if empty. Interpolated inside its
+ * bucket, whose width is the bound of the error: a quarter of the value.
+ */
 u64 hist_percentile(const struct stat_hist *h, unsigned permille);
 /* Lowest value of a bucket. */
 u64 hist_bucket_low(unsigned bucket);
