@@ -124,6 +124,7 @@ struct blk_io {
 	/* private */
 	struct blk_dev *dev;
 	struct blk_batch *batch;
+	u64 began;                      /* now_ns() when it was sent */
 	struct ring_req rq;
 };
 
@@ -192,7 +193,8 @@ int blk_discard(struct blk_dev *dev, u64 sector, u64 nr);
 /* The sectors read as zero afterwards; by the cheapest means (hole punching, zero range, else writes). */
 int blk_zero(struct blk_dev *dev, u64 sector, u64 nr, enum blk_kind kind);
 
-/* Takes space on the host for a range of a sparse file, keeps its content; no-op on devices. -ENOSPC. */
+/* Takes space on the host for a range of a sparse file, keeps its content; no-op on devices. -ENOSPC;
+ * -EOPNOTSUPP if the host can't (then writes may meet -ENOSPC later). */
 int blk_prealloc(struct blk_dev *dev, u64 sector, u64 nr);
 
 /* ------------------------------------------------------- fault injection */

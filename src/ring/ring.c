@@ -301,8 +301,26 @@ static void free_self(void *arg)
 	free(r);
 }
 
+bool ring_req_registered(const struct ring_req *req)
+{
+	return req->how == HOW_FIXED || req->how == HOW_FIXED_VECTOR;
+}
+
+/* The child of a fork may not use its parent's ring: it gives back its copy and makes another. */
+static void forget_self(void)
+{
+	if (!self)
+		return;
+	pthread_setspecific(self_key, NULL);
+	io_uring_queue_exit(&self->u);
+	ring_reg_fini(self);
+	free(self);
+	self = NULL;
+}
+
 static void make_key(void)
 {
+	pthread_atfork(NULL, NULL, forget_self);
 	self_key_made = pthread_key_create(&self_key, free_self) == 0;
 }
 

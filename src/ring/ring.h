@@ -18,8 +18,8 @@
  *   shared   one per process, with a reaper thread, for requests that outlive the call that made
  *            them. ring_shared_submit() may be called by any thread.
  *
- * Nothing here may be used on both sides of a fork(): do the first I/O after the daemon is in the
- * background.
+ * After a fork() the child gets local rings of its own. The shared ring does not survive: start it after the daemon is in
+ * the background. No I/O may be under way at the fork.
  *
  * Every function that can fail returns 0 or -errno. -ENOSYS from ring_local() or
  * ring_shared_start() means: there is no io_uring here (old kernel, seccomp, sysctl, or switched
@@ -126,6 +126,9 @@ struct ring_req {
 	u8 retries;
 	_Atomic u8 phase;
 };
+
+/* In done(): the last piece went through registered memory. */
+bool ring_req_registered(const struct ring_req *req);
 
 /* --------------------------------------------------------------- local ring */
 

@@ -1,0 +1,76 @@
+/* What the files of src/blk share: the device and the operations of a backend. */
+#ifndef BLK_BLK_PRIV_H
+#define BLK_BLK_PRIV_H
+
+#include <stdatomic.h>
+
+#include "base/lock.h"
+#include "blk/blk.h"
+
+struct blk_backend {
+	const char *name;
+	/*
+	 * Transfers one checked request now and returns 0 or -errno.
+	 */
+	int (*transfer)(struct blk_dev *dev, struct blk_io *io);
+	/*
+	 * File backends: start it on the thread's ring, or on the shared one; it ends in blk_io_end().
+	 * NULL where transfer() is all there is. An error means "not started".
+	 */
+	int (*start)(struct blk_dev *dev, struct blk_io *io);
+	int (*start_shared)(struct blk_dev *dev, struct blk_io *io);
+	int (*flush)(struct blk_dev *dev);
+	int (*discard)(struct blk_dev *dev, u64 sector, u64 nr);
+	/* -EOPNOTSUPP: blk_zero() writes zeroes instead. */
+	int (*zero)(struct blk_dev *dev, u64 sector, u64 nr);
+	int (*prealloc)(struct blk_dev *dev, u64 sector, u64 nr);
+	int (*resize)(struct blk_dev *dev, u64 sectors);
+	void (*close)(struct blk_dev *dev);
+};
+
+/* Flush bookkeeping; see flush.c. */
+struct blk_flush {
+	struct mutex lock;
+	struct cond ended;
+	_Atomic u64 begun;      /* number of the newest flush that began; changed under lock */
+	bool running;           /* the rest is guarded by lock */
+	u64 last_ok;            /* newest flush that succeeded */
+	u64 last_fail;          /* newest flush that failed */
+	u64 fail_before;        /* the failure before that one */
+	u64 ok_before_fail;     /* newest success between fail_before and last_fail */
+	int err;                /* of last_fail */
+};
+
+struct blk_dev {
+	const struct blk_backend *ops;
+	u64 sectors;
+	u32 logical_size;
+	bool rdonly;
+	bool is_file;
+	bool direct;
+	char *path;
+	struct blk_flush flush;
+	blk_fault_fn *fault;
+	void *fault_arg;
+};
+
+/* core.c */
+void blk_dev_init(struct blk_dev *dev, const struct blk_backend *ops, u64 sectors, u32 logical);
+void blk_io_end(struct blk_io *io, int res);
+int blk_fault_check(struct blk_dev *dev, enum blk_fault_op op, enum blk_kind kind, u64 sector,
+		    u64 nr);
+
+/* flush.c */
+void blk_flush_init(struct blk_flush *f);
+void blk_flush_fini(struct blk_flush *f);
+
+/* file.c, ram.c: what blk_open() chooses from. */
+int blk_file_open(const char *path, unsigned flags, const struct blk_opts *opts,
+		  struct blk_dev **out);
+int blk_ram_open(const char *path, unsigned flags, struct blk_dev **out);
+
+/* align.c: facts of a descriptor. */
+/* Alignment of O_DIRECT offsets: 0 if the file takes none, 512 if the kernel can't tell. */
+u32 blk_dio_align(int fd);
+
+#endif
