@@ -1,0 +1,132 @@
+/*
+ * Metadata buffers in the cache.
+ *
+ * 1. A buffer is one folio of exactly its size in the metadata mapping, at its disk sector.
+ * 2. Its contents are checked (identity, checksum, inner structure) once, when they are read from
+ *    the disk; while it is in memory the checksum field is stale.
+ * 3. Contents of an uptodate buffer change only by publishing, under RANK_META held exclusively;
+ *    the folio lock only guards the way from "not read" to uptodate.
+ * 4. A changed buffer has a struct jnl_buf in folio->priv, which holds a reference and the pin, so
+ *    neither eviction nor anybody else can take it away before a checkpoint wrote it.
+ */
+#include "journal/jnl_priv.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static int buf_fill(struct mapping *m, struct folio *f, u32 first, u32 nr)
+{
+	struct jnl *j = m->host;
+	u8 *data = folio_data(f);
+	int r = blk_read(j->dev, f->index + first, data + (u64)first * SECTOR_SIZE, nr, BLK_META);
+
+	if (!r)
+		folio_mark_uptodate(f, first, nr);
+	return r;
+}
+
+const struct mapping_ops jnl_mapping_ops = { .fill = buf_fill };
+
+unsigned buf_order(enum fmt_kind kind)
+{
+	return ilog2(fmt_kind_sectors(kind));
+}
+
+static int check_range(struct jnl *j, u64 addr, u32 nr)
+{
+	if (addr % nr || addr >= j->geo->nr_sectors || nr > j->geo->nr_sectors - addr)
+		return corrupt(WHY_RANGE, CORRUPT_NO_INO, addr);
+	return 0;
+}
+
+int buf_grab(struct jnl *j, u64 addr, enum fmt_kind kind, unsigned flags, struct folio **out)
+{
+	struct folio *f;
+	int r = check_range(j, addr, fmt_kind_sectors(kind));
+
+	if (r)
+		return r;
+	f = cache_find(&j->mapping, addr);
+	if (f && f->index == addr && f->order == buf_order(kind)) {
+		*out = f;
+		return 0;
+	}
+	if (f) {
+		folio_put(f);
+		return corrupt(WHY_RANGE, CORRUPT_NO_INO, addr);
+	}
+	r = cache_get(&j->mapping, addr, buf_order(kind), flags | CACHE_EXACT | CACHE_RESERVE, &f);
+	if (r)
+		return r;
+	folio_unlock(f);
+	*out = f;
+	return 0;
+}
+
+/* Locked folio: read it and accept it only when it is what it should be. */
+static int buf_read_locked(struct jnl *j, struct folio *f, u64 addr, enum fmt_kind kind)
+{
+	u32 nr = fmt_kind_sectors(kind);
+	int r;
+
+	if (folio_has(f, FOLIO_UPTODATE))
+		return 0;
+	r = blk_read(j->dev, addr, folio_data(f), nr, BLK_META);
+	if (r)
+		return r;
+	r = fmt_buf_check(folio_data(f), kind, addr, j->geo);
+	if (r)
+		return r;
+	folio_mark_uptodate(f, 0, nr);
+	return 0;
+}
+
+int buf_load(struct jnl *j, u64 addr, enum fmt_kind kind, struct folio **out)
+{
+	struct folio *f;
+	int r = buf_grab(j, addr, kind, 0, &f);
+
+	if (r)
+		return r;
+	folio_lock(f);
+	r = folio_has(f, FOLIO_DEAD) ? -EAGAIN : buf_read_locked(j, f, addr, kind);
+	folio_unlock(f);
+	if (r) {
+		folio_put(f);
+		return r;
+	}
+	*out = f;
+	return 0;
+}
+
+struct jnl_buf *buf_new(struct folio *f, u64 addr, enum fmt_kind kind)
+{
+	struct jnl_buf *b = calloc(1, sizeof(*b));
+
+	if (!b)
+		return NULL;
+	b->folio = folio_get(f);
+	b->addr = addr;
+	b->kind = kind;
+	b->len = fmt_kind_sectors(kind) * SECTOR_SIZE;
+	return b;
+}
+
+void buf_free(struct jnl_buf *b)
+{
+	if (!b)
+		return;
+	folio_put(b->folio);
+	free(b);
+}
+
+void buf_detach(struct jnl *j, struct jnl_buf *b)
+{
+	ASSERT(!b->running && !b->dirty && !b->snapped);
+	if (b->folio->priv == b) {
+		b->folio->priv = NULL;
+		folio_unpin(b->folio);
+		j->dirty_bytes -= b->len;
+	}
+	buf_free(b);
+}

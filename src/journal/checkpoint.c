@@ -1,0 +1,336 @@
+/*
+ * Checkpoint: changed buffers go to their place, and the tail of the log moves.
+ *
+ * 1. What is written is a copy, taken while no handle is half published. It is written only after
+ *    the newest transaction in it is durable.
+ * 2. From the copy on, the next change of the buffer logs all of it (jnl_buf.imaged is cleared), so a
+ *    torn write in place can always be mended from the log: either the old image, which
+ *    the tail still covers, or the new one.
+ * 3. The tail moves only after the writes in place are flushed, and ring space before it is used again only after
+ *    the header that says so is flushed.
+ * 4. Buffers leave in order of the oldest transaction they need, so every batch moves the tail.
+ */
+#include "base/log.h"
+#include "base/time.h"
+#include "journal/jnl_priv.h"
+#include "stat/stat.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define SNAP_BYTES (1u << 20)
+#define SNAP_NR (SNAP_BYTES / SECTOR_SIZE)
+
+struct snap {
+	struct jnl_bufs bufs;          /* by snap_link */
+	unsigned nr;
+	u64 newest;                    /* transaction that must be durable first */
+	struct blk_io *io;
+	struct iovec *iov;
+};
+
+/* ---- taking the copies ---- */
+
+static void snap_take(struct jnl *j, struct snap *s, struct jnl_buf *b, u64 at)
+{
+	u8 *copy = j->snap + at;
+
+	memcpy(copy, folio_data(b->folio), b->len);
+	s->iov[s->nr] = (struct iovec){ copy, b->len };
+	s->io[s->nr] = (struct blk_io){ .op = BLK_WRITE, .kind = BLK_META, .sector = b->addr,
+		.nr = b->len / SECTOR_SIZE, .iov = &s->iov[s->nr], .nr_iov = 1 };
+	s->nr++;
+	if (b->newest_seq > s->newest)
+		s->newest = b->newest_seq;
+	if (!j->snap_first)
+		j->snap_first = b->first_seq;
+	TAILQ_REMOVE(&j->dirty, b, dirty_link);
+	TAILQ_INSERT_TAIL(&s->bufs, b, snap_link);
+	b->dirty = b->imaged = false;
+	b->snapped = true;
+}
+
+static void snap_begin(struct jnl *j, struct snap *s)
+{
+	struct jnl_buf *b;
+	u64 at = 0;
+
+	s->nr = 0;
+	s->newest = 0;
+	TAILQ_INIT(&s->bufs);
+	rwlock_rdlock(&j->meta);
+	mutex_lock(&j->lock);
+	j->snap_first = 0;
+	while ((b = TAILQ_FIRST(&j->dirty)) && s->nr < SNAP_NR && at + b->len <= SNAP_BYTES) {
+		snap_take(j, s, b, at);
+		at += b->len;
+	}
+	mutex_unlock(&j->lock);
+	rwlock_unlock(&j->meta);
+}
+
+/* ---- writing them ---- */
+
+static int by_sector(const void *a, const void *b)
+{
+	const struct blk_io *x = a, *y = b;
+
+	return x->sector < y->sector ? -1 : x->sector > y->sector;
+}
+
+static void snap_io_done(struct blk_io *io)
+{
+	(void)io;                      /* the batch keeps the error */
+}
+
+static int snap_write(struct jnl *j, struct snap *s)
+{
+	struct blk_batch batch;
+	struct jnl_buf *b;
+	u64 at = 0;
+	int r;
+
+	TAILQ_FOREACH(b, &s->bufs, snap_link) {
+		fmt_hdr_seal(j->snap + at, b->len, b->newest_seq);
+		at += b->len;
+	}
+	qsort(s->io, s->nr, sizeof(*s->io), by_sector);
+	blk_batch_init(&batch, j->dev);
+	for (unsigned i = 0; i < s->nr; i++) {
+		s->io[i].done = snap_io_done;
+		blk_batch_add(&batch, &s->io[i]);
+	}
+	r = blk_batch_fini(&batch);
+	return r ? r : blk_flush(j->dev);
+}
+
+/* ---- finishing ---- */
+
+static void snap_done(struct jnl *j, struct jnl_buf *b)
+{
+	b->snapped = false;
+	if (b->forgotten || !b->dirty)
+		buf_detach(j, b);
+}
+
+/* The writes failed: the log is still the only good copy, so these stay the oldest. */
+static void snap_undo(struct jnl *j, struct jnl_buf *b)
+{
+	b->snapped = false;
+	if (b->forgotten) {
+		buf_detach(j, b);
+		return;
+	}
+	if (b->dirty)
+		TAILQ_REMOVE(&j->dirty, b, dirty_link);
+	b->dirty = true;
+	b->first_seq = j->snap_first;
+	TAILQ_INSERT_HEAD(&j->dirty, b, dirty_link);
+}
+
+static void snap_end(struct jnl *j, struct snap *s, int error)
+{
+	struct jnl_buf *b;
+
+	mutex_lock(&j->lock);
+	while ((b = TAILQ_FIRST(&s->bufs))) {
+		TAILQ_REMOVE(&s->bufs, b, snap_link);
+		if (error)
+			snap_undo(j, b);
+		else
+			snap_done(j, b);
+	}
+	j->snap_first = 0;
+	mutex_unlock(&j->lock);
+	stat_add(STAT_CHECKPOINT_BUFFERS, s->nr);
+}
+
+static int snap_alloc(struct jnl *j, struct snap *s)
+{
+	*s = (struct snap){ .io = calloc(SNAP_NR, sizeof(*s->io)),
+		.iov = calloc(SNAP_NR, sizeof(*s->iov)) };
+	if (!j->snap)
+		j->snap = aligned_alloc(SECTOR_SIZE, SNAP_BYTES);
+	return s->io && s->iov && j->snap ? 0 : -ENOMEM;
+}
+
+static void snap_free(struct snap *s)
+{
+	free(s->io);
+	free(s->iov);
+}
+
+/* One batch; the checkpoint is ours. */
+static int checkpoint_batch(struct jnl *j, struct snap *s)
+{
+	int r;
+
+	snap_begin(j, s);
+	if (!s->nr)
+		return 0;
+	r = jnl_commit(j, s->newest);
+	if (!r)
+		r = snap_write(j, s);
+	snap_end(j, s, r);
+	return r;
+}
+
+/* ---- the tail ---- */
+
+/* j->lock held: the oldest transaction anything needs, and how much of the ring is before it. */
+static u64 tail_find(struct jnl *j, u64 *freed)
+{
+	struct jnl_buf *b = TAILQ_FIRST(&j->dirty);
+	u64 seq = b ? b->first_seq : j->running->seq;
+	struct live *l;
+
+	if (j->snap_first && j->snap_first < seq)
+		seq = j->snap_first;
+	*freed = 0;
+	TAILQ_FOREACH(l, &j->live, link) {
+		if (l->seq >= seq)
+			break;
+		*freed += l->len;
+	}
+	j->tail_pos = l ? l->pos : j->head;
+	j->tail_seq = l ? l->seq : j->running->seq;
+	return seq;
+}
+
+static void tail_drop(struct jnl *j, u64 seq)
+{
+	struct live *l;
+
+	while ((l = TAILQ_FIRST(&j->live)) && l->seq < seq) {
+		TAILQ_REMOVE(&j->live, l, link);
+		j->used -= l->len;
+		free(l);
+	}
+}
+
+static int tail_move(struct jnl *j)
+{
+	u64 freed, seq;
+	int r;
+
+	mutex_lock(&j->lock);
+	seq = tail_find(j, &freed);
+	mutex_unlock(&j->lock);
+	if (!freed)
+		return 0;
+	r = jnl_log_write_head(j, false);
+	if (r)
+		return r;
+	mutex_lock(&j->lock);
+	tail_drop(j, seq);
+	mutex_unlock(&j->lock);
+	return 0;
+}
+
+/* ---- a round ---- */
+
+/* Take the one checkpoint; false when somebody else's was waited for instead. */
+static bool checkpoint_enter(struct jnl *j)
+{
+	bool ours;
+
+	mutex_lock(&j->lock);
+	ours = !j->checkpointing;
+	while (j->checkpointing && !ours)
+		cond_wait(&j->cond, &j->lock);
+	if (ours)
+		j->checkpointing = true;
+	mutex_unlock(&j->lock);
+	return ours;
+}
+
+static void checkpoint_leave(struct jnl *j)
+{
+	mutex_lock(&j->lock);
+	j->checkpointing = false;
+	busy_release(j, &j->busy_snap);
+	cond_broadcast(&j->cond);
+	mutex_unlock(&j->lock);
+}
+
+static bool checkpoint_enough(struct jnl *j, u64 max_used, u64 max_dirty)
+{
+	u64 freed;
+	bool enough;
+
+	mutex_lock(&j->lock);
+	tail_find(j, &freed);
+	enough = TAILQ_EMPTY(&j->dirty) ||
+		 (j->used - freed <= max_used && j->dirty_bytes <= max_dirty);
+	mutex_unlock(&j->lock);
+	return enough;
+}
+
+static int checkpoint_rounds(struct jnl *j, struct snap *s, u64 max_used, u64 max_dirty)
+{
+	int r = 0;
+
+	while (!r && !checkpoint_enough(j, max_used, max_dirty))
+		r = checkpoint_batch(j, s);
+	return r ? r : tail_move(j);
+}
+
+int checkpoint_to(struct jnl *j, u64 max_used, u64 max_dirty)
+{
+	u64 start = now_ns();
+	struct snap s;
+	int r;
+
+	lock_assert_may_io();
+	if (jnl_error(j))
+		return jnl_error(j);
+	if (!checkpoint_enter(j))
+		return 0;
+	r = snap_alloc(j, &s);
+	if (!r) {
+		r = checkpoint_rounds(j, &s, max_used, max_dirty);
+		if (r)
+			jnl_fail(j, r, "a checkpoint");
+	}
+	snap_free(&s);
+	checkpoint_leave(j);
+	stat_inc(STAT_CHECKPOINTS);
+	stat_time(HIST_CHECKPOINT, now_ns() - start);
+	return r;
+}
+
+int jnl_checkpoint_all(struct jnl *j)
+{
+	int r = 0;
+
+	for (bool done = false; !r && !done;) {
+		r = jnl_commit_running(j);
+		if (!r)
+			r = checkpoint_to(j, 0, 0);
+		mutex_lock(&j->lock);
+		done = TAILQ_EMPTY(&j->dirty) && !j->used;
+		mutex_unlock(&j->lock);
+	}
+	return r;
+}
+
+int jnl_make_room(struct jnl *j, u64 bytes)
+{
+	bool room = false;
+	int r = 0;
+
+	if (sizeof(struct fmt_txn) + bytes > j->txn_max || bytes > j->dirty_max) {
+		log_err("journal: a change of %llu bytes is too large for this log",
+			(unsigned long long)bytes);
+		return -ENOSPC;
+	}
+	while (!r && !room) {
+		r = jnl_commit_running(j);
+		mutex_lock(&j->lock);
+		room = jnl_log_has_room(j, bytes);
+		mutex_unlock(&j->lock);
+		if (!r && !room)
+			r = checkpoint_to(j, j->ring_nr / 4, j->dirty_max / 2);
+	}
+	return r;
+}

@@ -1,0 +1,359 @@
+/*
+ * Transactions and group commit.
+ *
+ * 1. The running transaction is a set of changed buffers (with the chunks that changed), revokes and freed ranges; its
+ *    bytes are taken from the published buffers when it is closed, so a buffer
+ *    changed a thousand times is logged once.
+ * 2. A transaction is closed under RANK_META shared: no handle is half published then. Commit never
+ *    waits for an open handle, and handles only for the copying.
+ * 3. One transaction is under way at a time; its one write is followed by one flush, and only then is it
+ *    durable. Who waits for it while another commits joins the next one.
+ * 4. A commit that fails ends all change: jnl_fail() makes the file system read-only.
+ */
+#include "base/hash.h"
+#include "base/log.h"
+#include "base/time.h"
+#include "journal/jnl_priv.h"
+#include "stat/stat.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum jnl_omit jnl_omitted;
+
+void jnl_omit(enum jnl_omit what)
+{
+	jnl_omitted = what;
+}
+
+struct txn *txn_new(u64 seq)
+{
+	struct txn *t = calloc(1, sizeof(*t));
+
+	if (!t)
+		return NULL;
+	t->seq = seq;
+	TAILQ_INIT(&t->bufs);
+	STAILQ_INIT(&t->revokes);
+	STAILQ_INIT(&t->busy);
+	return t;
+}
+
+void txn_free(struct txn *t)
+{
+	struct revoke *r;
+
+	if (!t)
+		return;
+	while ((r = STAILQ_FIRST(&t->revokes))) {
+		STAILQ_REMOVE_HEAD(&t->revokes, link);
+		free(r);
+	}
+	free(t);
+}
+
+u64 txn_buf_bytes(const struct jnl_buf *b)
+{
+	return b->len + sizeof(struct fmt_rec);
+}
+
+void txn_touch(struct jnl *j, struct jnl_buf *b)
+{
+	struct txn *t = j->running;
+
+	if (!b->imaged && jnl_omitted != JNL_OMIT_WHOLE)
+		b->whole = true;
+	b->imaged = true;
+	b->newest_seq = t->seq;
+	if (!b->running) {
+		b->running = true;
+		TAILQ_INSERT_TAIL(&t->bufs, b, run_link);
+		t->bytes += txn_buf_bytes(b);
+	}
+	if (!b->dirty) {
+		b->dirty = true;
+		b->first_seq = t->seq;
+		TAILQ_INSERT_TAIL(&j->dirty, b, dirty_link);
+	}
+}
+
+/* ---- building the log image ---- */
+
+struct image {
+	u8 *at;
+	u64 pos;
+	u32 nr_records;
+};
+
+static void image_record(struct image *im, const struct fmt_rec *rec, const void *payload, u32 len)
+{
+	memcpy(im->at + im->pos, rec, sizeof(*rec));
+	im->pos += sizeof(*rec);
+	if (len)
+		memcpy(im->at + im->pos, payload, len);
+	im->pos += len;
+	while (im->pos & 7)
+		im->at[im->pos++] = 0;
+	im->nr_records++;
+}
+
+static void image_bytes(struct image *im, const struct jnl_buf *b, enum fmt_rec_type type, u32 off,
+			u32 len)
+{
+	struct fmt_rec rec = {
+		.type = put16(type), .kind = put16(b->kind), .off = put32(off),
+		.len = put32(len), .addr = put64(b->addr),
+	};
+
+	image_record(im, &rec, (u8 *)folio_data(b->folio) + off, len);
+}
+
+static bool chunk_test(const struct jnl_buf *b, u32 c)
+{
+	return b->chunk[c / 64] >> (c % 64) & 1;
+}
+
+static u32 chunk_count(const struct jnl_buf *b)
+{
+	u32 n = 0;
+
+	for (u32 i = 0; i < CHUNK_WORDS; i++)
+		n += (u32)__builtin_popcountll(b->chunk[i]);
+	return n;
+}
+
+static void image_buf(struct image *im, struct jnl_buf *b)
+{
+	u32 nr = b->len >> CHUNK_SHIFT;
+
+	if (b->whole || chunk_count(b) > nr / 2) {
+		image_bytes(im, b, FMT_REC_WHOLE, 0, b->len);
+		return;
+	}
+	for (u32 c = 0, end; c < nr; c = end + 1) {
+		end = c;
+		while (end < nr && chunk_test(b, end))
+			end++;
+		if (end > c)
+			image_bytes(im, b, FMT_REC_BYTES, c << CHUNK_SHIFT, (end - c) << CHUNK_SHIFT);
+	}
+}
+
+static void image_revokes(struct image *im, const struct txn *t)
+{
+	const struct revoke *r;
+
+	if (jnl_omitted == JNL_OMIT_REVOKE)
+		return;
+	STAILQ_FOREACH(r, &t->revokes, link) {
+		struct fmt_rec rec = { .type = put16(FMT_REC_REVOKE),
+			.kind = put16(FMT_KIND_NODE), .count = put32(r->nr),
+			.addr = put64(r->addr) };
+
+		image_record(im, &rec, NULL, 0);
+	}
+}
+
+static void image_head(struct jnl *j, struct image *im, const struct txn *t)
+{
+	struct fmt_txn *h = (struct fmt_txn *)im->at;
+
+	*h = (struct fmt_txn){
+		.magic = put32(FMT_TXN_MAGIC), .nr_records = put32(im->nr_records),
+		.epoch = put64(j->epoch), .seq = put64(t->seq), .len = put64(im->pos),
+		.durable = put64(j->durable), .time = put64((u64)time(NULL)),
+	};
+	h->csum = put64(hash64(im->at, im->pos));
+}
+
+/* j->lock and RANK_META (shared) held. Returns sectors. */
+static u64 image_build(struct jnl *j, struct txn *t)
+{
+	struct image im = { .at = j->image, .pos = sizeof(struct fmt_txn) };
+	struct jnl_buf *b;
+	u64 end;
+
+	image_revokes(&im, t);
+	while ((b = TAILQ_FIRST(&t->bufs))) {
+		TAILQ_REMOVE(&t->bufs, b, run_link);
+		image_buf(&im, b);
+		b->running = b->whole = false;
+		memset(b->chunk, 0, sizeof(b->chunk));
+	}
+	end = ALIGN_UP(im.pos, (u64)SECTOR_SIZE);
+	memset(im.at + im.pos, 0, end - im.pos);
+	im.pos = end;
+	image_head(j, &im, t);
+	return end / SECTOR_SIZE;
+}
+
+/* ---- commit ---- */
+
+void jnl_fail(struct jnl *j, int error, const char *what)
+{
+	bool first;
+
+	mutex_lock(&j->lock);
+	first = !j->error;
+	if (first)
+		__atomic_store_n(&j->error, error, __ATOMIC_RELEASE);
+	cond_broadcast(&j->cond);
+	mutex_unlock(&j->lock);
+	if (!first)
+		return;
+	log_err("journal: %s failed: %s: the file system is read-only now", what, err_text(error));
+	if (j->cfg.on_readonly)
+		j->cfg.on_readonly(j->cfg.host, error);
+}
+
+struct closed {
+	struct txn *txn;
+	u64 pos, nr;
+};
+
+/* Close the running transaction: its image is built and its place in the ring is taken. */
+static int txn_close(struct jnl *j, struct closed *c)
+{
+	struct live *live = malloc(sizeof(*live));
+	struct txn *next;
+
+	rwlock_rdlock(&j->meta);
+	mutex_lock(&j->lock);
+	next = txn_new(j->running->seq + 1);
+	if (!live || !next) {
+		mutex_unlock(&j->lock);
+		rwlock_unlock(&j->meta);
+		free(live);
+		txn_free(next);
+		return -ENOMEM;
+	}
+	c->txn = j->running;
+	c->nr = image_build(j, c->txn);
+	c->pos = j->head;
+	ASSERT(j->used + c->nr < j->ring_nr);
+	*live = (struct live){ .seq = c->txn->seq, .pos = c->pos, .len = c->nr };
+	TAILQ_INSERT_TAIL(&j->live, live, link);
+	j->head = (j->head + c->nr) % j->ring_nr;
+	j->used += c->nr;
+	j->running = next;
+	mutex_unlock(&j->lock);
+	rwlock_unlock(&j->meta);
+	return 0;
+}
+
+static int txn_write(struct jnl *j, const struct closed *c)
+{
+	int r = jnl_log_write(j, c->pos, j->image, c->nr);
+
+	if (!r && jnl_omitted != JNL_OMIT_COMMIT_FLUSH)
+		r = blk_flush(j->dev);
+	return r;
+}
+
+static void txn_durable(struct jnl *j, struct closed *c)
+{
+	mutex_lock(&j->lock);
+	j->durable = c->txn->seq;
+	if (j->checkpointing)
+		STAILQ_CONCAT(&j->busy_snap, &c->txn->busy);
+	else
+		busy_release(j, &c->txn->busy);
+	mutex_unlock(&j->lock);
+}
+
+/* What a failed transaction freed stays busy for good: nothing may be written there. */
+static void txn_finish(struct jnl *j, struct closed *c, int error)
+{
+	if (error) {
+		mutex_lock(&j->lock);
+		STAILQ_CONCAT(&j->busy_failed, &c->txn->busy);
+		mutex_unlock(&j->lock);
+	}
+	txn_free(c->txn);
+}
+
+/* j->committing is ours. */
+static int commit_once(struct jnl *j)
+{
+	struct closed c = { 0 };
+	u64 start = now_ns();
+	int r = txn_close(j, &c);
+
+	if (r) {
+		jnl_fail(j, r, "closing a transaction");
+		return r;
+	}
+	r = txn_write(j, &c);
+	if (r)
+		jnl_fail(j, r, "writing the log");
+	else
+		txn_durable(j, &c);
+	txn_finish(j, &c, r);
+	stat_inc(STAT_COMMITS);
+	stat_time(HIST_COMMIT, now_ns() - start);
+	return r;
+}
+
+u64 jnl_newest_seq(struct jnl *j)
+{
+	u64 seq;
+
+	mutex_lock(&j->lock);
+	seq = j->running->opened_ns ? j->running->seq : j->running->seq - 1;
+	mutex_unlock(&j->lock);
+	return seq;
+}
+
+u64 jnl_durable_seq(struct jnl *j)
+{
+	u64 seq;
+
+	mutex_lock(&j->lock);
+	seq = j->durable;
+	mutex_unlock(&j->lock);
+	return seq;
+}
+
+int jnl_commit(struct jnl *j, u64 seq)
+{
+	int r = 0;
+
+	lock_assert_may_io();
+	mutex_lock(&j->lock);
+	ASSERT(seq <= j->running->seq);
+	while (!r && j->durable < seq) {
+		if (j->error) {
+			r = j->error;
+		} else if (j->committing) {
+			stat_inc(STAT_COMMIT_JOINS);
+			cond_wait(&j->cond, &j->lock);
+		} else if (!j->running->opened_ns) {
+			break;          /* nothing was published into it */
+		} else {
+			j->committing = true;
+			mutex_unlock(&j->lock);
+			r = commit_once(j);
+			mutex_lock(&j->lock);
+			j->committing = false;
+			cond_broadcast(&j->cond);
+		}
+	}
+	mutex_unlock(&j->lock);
+	return r;
+}
+
+int jnl_commit_running(struct jnl *j)
+{
+	return jnl_commit(j, jnl_newest_seq(j));
+}
+
+int jnl_error(struct jnl *j)
+{
+	return __atomic_load_n(&j->error, __ATOMIC_ACQUIRE);
+}
+
+bool jnl_has_busy(struct jnl *j)
+{
+	return __atomic_load_n(&j->nr_busy, __ATOMIC_RELAXED) > 0;
+}

@@ -1,0 +1,222 @@
+/*
+ * Opening, closing and formatting the journal.
+ *
+ * A mount for writing recovers, then starts a new epoch: a header with a higher epoch and an empty
+ * log is flushed before the first change, so nothing that an earlier mount left in the ring
+ * can be taken for a transaction of this one. A clean unmount leaves a header that says so.
+ */
+#include "base/hash.h"
+#include "base/log.h"
+#include "base/uuid.h"
+#include "journal/jnl_priv.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#define TXN_BYTES_MAX (8u << 20)
+#define DIRTY_BYTES_MIN (768u << 10)
+
+static void jnl_limits(struct jnl *j)
+{
+	u64 ring = j->ring_nr * SECTOR_SIZE;
+
+	j->dirty_max = MAX((u64)DIRTY_BYTES_MIN, mem_total_bytes() / 4);
+	j->txn_max = MIN(MIN(ring / 2, (u64)TXN_BYTES_MAX), j->dirty_max);
+}
+
+static int jnl_new(const struct jnl_config *cfg, struct jnl **out)
+{
+	struct jnl *j = calloc(1, sizeof(*j));
+
+	if (!j)
+		return -ENOMEM;
+	j->cfg = *cfg;
+	if (!j->cfg.commit_ms)
+		j->cfg.commit_ms = 5000;
+	j->dev = cfg->dev;
+	j->geo = cfg->geo;
+	j->ring_nr = cfg->geo->jnl_nr - 2;
+	mutex_init(&j->handle, RANK_HANDLE);
+	rwlock_init(&j->meta, RANK_META);
+	mutex_init(&j->lock, RANK_JNL);
+	cond_init(&j->cond);
+	cond_init(&j->wake);
+	mapping_init(&j->mapping, &jnl_mapping_ops, j);
+	j->mapping.metadata = 1;
+	TAILQ_INIT(&j->dirty);
+	TAILQ_INIT(&j->live);
+	RB_INIT(&j->busy);
+	STAILQ_INIT(&j->busy_snap);
+	STAILQ_INIT(&j->busy_failed);
+	jnl_limits(j);
+	j->image = aligned_alloc(SECTOR_SIZE, ALIGN_UP(j->txn_max, (u64)SECTOR_SIZE) + SECTOR_SIZE);
+	j->header = aligned_alloc(SECTOR_SIZE, SECTOR_SIZE);
+	*out = j;
+	return j->image && j->header ? 0 : -ENOMEM;
+}
+
+/* Buffers that no checkpoint will write: after a crash in tests, a failed commit, or read-only. */
+static void drop_dirty(struct jnl *j)
+{
+	struct jnl_buf *b;
+
+	mutex_lock(&j->lock);
+	while (j->running && (b = TAILQ_FIRST(&j->running->bufs))) {
+		TAILQ_REMOVE(&j->running->bufs, b, run_link);
+		b->running = false;
+	}
+	while ((b = TAILQ_FIRST(&j->dirty))) {
+		TAILQ_REMOVE(&j->dirty, b, dirty_link);
+		b->dirty = false;
+		buf_detach(j, b);
+	}
+	if (j->running)
+		busy_release(j, &j->running->busy);
+	busy_release(j, &j->busy_snap);
+	busy_release(j, &j->busy_failed);
+	mutex_unlock(&j->lock);
+}
+
+static void unpin_all(struct jnl *j)
+{
+	struct folio *f;
+	u64 at = 0;
+
+	while ((f = cache_next(&j->mapping, &at, UINT64_MAX))) {
+		if (folio_has(f, FOLIO_PINNED))
+			folio_unpin(f);
+		folio_put(f);
+	}
+}
+
+static void jnl_free(struct jnl *j)
+{
+	struct live *l;
+
+	drop_dirty(j);
+	unpin_all(j);
+	cache_drop(&j->mapping, 0, UINT64_MAX);
+	mapping_fini(&j->mapping);
+	while ((l = TAILQ_FIRST(&j->live))) {
+		TAILQ_REMOVE(&j->live, l, link);
+		free(l);
+	}
+	txn_free(j->running);
+	cond_fini(&j->wake);
+	cond_fini(&j->cond);
+	mutex_fini(&j->lock);
+	rwlock_fini(&j->meta);
+	mutex_fini(&j->handle);
+	free(j->image);
+	free(j->header);
+	free(j->snap);
+	free(j);
+}
+
+/* A new epoch with an empty log; from here on the disk may change. */
+static int jnl_begin_epoch(struct jnl *j)
+{
+	j->epoch++;
+	j->mounts++;
+	j->tail_pos = j->head;
+	j->tail_seq = j->running->seq;
+	return jnl_log_write_head(j, false);
+}
+
+static int jnl_start(struct jnl *j, struct jnl_recovery *rec)
+{
+	struct fmt_jnl_head head;
+	struct recovered done;
+	int r = jnl_log_read_head(j->dev, j->geo, &head);
+
+	if (r)
+		return r;
+	done = (struct recovered){ .next_seq = get64(head.tail_seq), .next_pos = get64(head.tail) };
+	rec->was_clean = get32(head.clean);
+	if (!rec->was_clean)
+		r = jnl_recover(j, &head, rec, &done);
+	if (r)
+		return r;
+	j->serial = get64(head.serial);
+	j->epoch = get64(head.epoch);
+	j->mounts = get32(head.mounts);
+	j->head = done.next_pos;
+	j->durable = done.next_seq - 1;
+	j->running = txn_new(done.next_seq);
+	if (!j->running)
+		return -ENOMEM;
+	if (j->cfg.readonly)
+		return 0;
+	r = jnl_begin_epoch(j);
+	if (!r && j->cfg.threads)
+		r = jnl_thread_start(j);
+	return r;
+}
+
+int jnl_open(const struct jnl_config *cfg, struct jnl **out, struct jnl_recovery *rec)
+{
+	struct jnl_recovery none;
+	struct jnl *j = NULL;
+	int r = jnl_new(cfg, &j);
+
+	if (!rec)
+		rec = &none;
+	*rec = (struct jnl_recovery){ 0 };
+	if (!r)
+		r = jnl_start(j, rec);
+	if (r) {
+		if (j)
+			jnl_free(j);
+		return r;
+	}
+	*out = j;
+	return 0;
+}
+
+int jnl_close(struct jnl *j, bool crash)
+{
+	int r = 0;
+
+	jnl_thread_stop(j);
+	if (!crash && !j->cfg.readonly) {
+		r = jnl_checkpoint_all(j);
+		if (!r) {
+			j->tail_pos = j->head;
+			j->tail_seq = j->running->seq;
+			r = jnl_log_write_head(j, true);
+		}
+	}
+	jnl_free(j);
+	return r;
+}
+
+struct mapping *jnl_mapping(struct jnl *j)
+{
+	return &j->mapping;
+}
+
+int jnl_format(struct blk_dev *dev, const struct fmt_geo *geo)
+{
+	struct fmt_jnl_head *h = aligned_alloc(SECTOR_SIZE, SECTOR_SIZE);
+	u64 epoch;
+	int r = 0;
+
+	if (!h)
+		return -ENOMEM;
+	/* What an older file system left in the ring has another epoch. */
+	if (getrandom(&epoch, sizeof(epoch), 0) != sizeof(epoch))
+		r = -EIO;
+	for (unsigned i = 0; !r && i < 2; i++) {
+		memset(h, 0, sizeof(*h));
+		fmt_hdr_init(h, FMT_KIND_JNL, geo->jnl_sector + i, geo->fsid, 0);
+		h->serial = put64(2 - i);      /* the odd copy is the next to be written over */
+		h->epoch = put64(epoch >> 1);
+		h->tail_seq = put64(1);
+		h->clean = put32(1);
+		fmt_hdr_seal(h, sizeof(*h), 0);
+		r = blk_write(dev, geo->jnl_sector + i, h, 1, BLK_LOG);
+	}
+	free(h);
+	return r;
+}

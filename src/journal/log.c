@@ -1,0 +1,109 @@
+/*
+ * The log on the disk: two header sectors written in turn, and the ring behind them.
+ *
+ * The header with the higher serial and a good checksum counts, so a torn header write leaves the
+ * older one, whose tail is still good: ring space between an old and a new tail is used again only
+ * after the new header was flushed (jnl_log_write_head() returns).
+ */
+#include "base/log.h"
+#include "journal/jnl_priv.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static u64 ring_start(const struct fmt_geo *geo)
+{
+	return geo->jnl_sector + 2;
+}
+
+static u64 ring_len(const struct fmt_geo *geo)
+{
+	return geo->jnl_nr - 2;
+}
+
+int jnl_log_write(struct jnl *j, u64 pos, const void *image, u64 nr)
+{
+	u64 first = MIN(nr, j->ring_nr - pos);
+	int r = blk_write(j->dev, ring_start(j->geo) + pos, image, (u32)first, BLK_LOG);
+
+	if (!r && nr > first)
+		r = blk_write(j->dev, ring_start(j->geo), (const u8 *)image + first * SECTOR_SIZE,
+			      (u32)(nr - first), BLK_LOG);
+	return r;
+}
+
+int jnl_log_read(struct blk_dev *dev, const struct fmt_geo *geo, u64 pos, void *buf, u64 nr)
+{
+	u64 first = MIN(nr, ring_len(geo) - pos);
+	int r = blk_read(dev, ring_start(geo) + pos, buf, (u32)first, BLK_LOG);
+
+	if (!r && nr > first)
+		r = blk_read(dev, ring_start(geo), (u8 *)buf + first * SECTOR_SIZE,
+			     (u32)(nr - first), BLK_LOG);
+	return r;
+}
+
+bool jnl_log_has_room(struct jnl *j, u64 bytes)
+{
+	struct txn *t = j->running;
+	u64 total = sizeof(struct fmt_txn) + t->bytes + bytes;
+
+	if (total > j->txn_max)
+		return false;
+	if (j->used + DIV_ROUND_UP(total, (u64)SECTOR_SIZE) >= j->ring_nr)
+		return false;
+	return j->dirty_bytes + bytes <= j->dirty_max;
+}
+
+static void header_fill(const struct jnl *j, bool clean, u64 addr, struct fmt_jnl_head *h)
+{
+	memset(h, 0, sizeof(*h));
+	fmt_hdr_init(h, FMT_KIND_JNL, addr, j->geo->fsid, 0);
+	h->serial = put64(j->serial);
+	h->epoch = put64(j->epoch);
+	h->tail = put64(j->tail_pos);
+	h->tail_seq = put64(j->tail_seq);
+	h->clean = put32(clean);
+	h->mounts = put32(j->mounts);
+	h->mount_time = put64((u64)time(NULL));
+	fmt_hdr_seal(h, sizeof(*h), j->durable);
+}
+
+int jnl_log_write_head(struct jnl *j, bool clean)
+{
+	u64 addr = j->geo->jnl_sector + (++j->serial & 1);
+	int r;
+
+	header_fill(j, clean, addr, (struct fmt_jnl_head *)j->header);
+	r = blk_write(j->dev, addr, j->header, 1, BLK_LOG);
+	if (!r && jnl_omitted != JNL_OMIT_TAIL_FLUSH)
+		r = blk_flush(j->dev);
+	return r;
+}
+
+static bool header_valid(const struct fmt_jnl_head *h, const struct fmt_geo *geo, u64 addr)
+{
+	return !fmt_hdr_check(h, sizeof(*h), FMT_KIND_JNL, addr, geo->fsid) &&
+	       get64(h->tail) < ring_len(geo) && get64(h->tail_seq) > 0;
+}
+
+int jnl_log_read_head(struct blk_dev *dev, const struct fmt_geo *geo, struct fmt_jnl_head *out)
+{
+	struct fmt_jnl_head *h = aligned_alloc(SECTOR_SIZE, 2 * SECTOR_SIZE);
+	bool good[2];
+	int r;
+
+	if (!h)
+		return -ENOMEM;
+	r = blk_read(dev, geo->jnl_sector, h, 2, BLK_LOG);
+	for (unsigned i = 0; !r && i < 2; i++)
+		good[i] = header_valid(&h[i], geo, geo->jnl_sector + i);
+	if (!r && !good[0] && !good[1])
+		r = corrupt(WHY_JNL_HEADER, CORRUPT_NO_INO, geo->jnl_sector);
+	if (!r)
+		*out = good[1] && (!good[0] || get64(h[1].serial) > get64(h[0].serial)) ? h[1]
+											: h[0];
+	free(h);
+	return r;
+}

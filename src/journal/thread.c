@@ -1,0 +1,104 @@
+/*
+ * The commit thread: commits what is old enough, checkpoints when the log or the cache fills.
+ *
+ * It sleeps without a timer while nothing is published. How old a change gets is bounded by half of commit_ms here; the
+ * file system's flusher uses the other half before it publishes (pre_commit catches what it missed).
+ */
+#include "base/time.h"
+#include "journal/jnl_priv.h"
+
+static u64 commit_age_ms(const struct jnl *j)
+{
+	return MAX(1u, j->cfg.commit_ms / 2);
+}
+
+/* j->lock held: ms until the running transaction is due; UINT64_MAX = nothing published. */
+static u64 due_ms(const struct jnl *j)
+{
+	u64 age;
+
+	if (!j->running->opened_ns)
+		return UINT64_MAX;
+	age = (now_ns() - j->running->opened_ns) / 1000000;
+	return age >= commit_age_ms(j) ? 0 : commit_age_ms(j) - age;
+}
+
+static bool wants_checkpoint(const struct jnl *j)
+{
+	return j->kick || j->used > j->ring_nr / 2 || j->dirty_bytes > j->dirty_max / 2;
+}
+
+/* j->lock held. */
+static void thread_sleep(struct jnl *j)
+{
+	u64 ms = due_ms(j);
+
+	if (j->stop || (!j->error && (!ms || wants_checkpoint(j))))
+		return;
+	if (ms != UINT64_MAX && !j->error) {
+		cond_timedwait_ms(&j->wake, &j->lock, ms);
+		return;
+	}
+	j->thread_idle = true;
+	cond_wait(&j->wake, &j->lock);
+	j->thread_idle = false;
+}
+
+static void thread_work(struct jnl *j, bool commit, bool checkpoint, bool all)
+{
+	if (commit) {
+		if (j->cfg.pre_commit)
+			j->cfg.pre_commit(j->cfg.host);
+		jnl_commit_running(j);
+	}
+	if (checkpoint)
+		checkpoint_to(j, all ? 0 : j->ring_nr / 4, all ? 0 : j->dirty_max / 4);
+}
+
+static void *thread_main(void *arg)
+{
+	struct jnl *j = arg;
+	bool commit, checkpoint, all;
+
+	mutex_lock(&j->lock);
+	while (!j->stop) {
+		thread_sleep(j);
+		commit = !j->error && due_ms(j) == 0;
+		checkpoint = !j->error && wants_checkpoint(j);
+		all = j->kick;
+		j->kick = false;
+		mutex_unlock(&j->lock);
+		thread_work(j, commit, checkpoint, all);
+		mutex_lock(&j->lock);
+	}
+	mutex_unlock(&j->lock);
+	return NULL;
+}
+
+int jnl_thread_start(struct jnl *j)
+{
+	int r = -pthread_create(&j->thread, NULL, thread_main, j);
+
+	j->thread_runs = !r;
+	return r;
+}
+
+void jnl_thread_stop(struct jnl *j)
+{
+	if (!j->thread_runs)
+		return;
+	mutex_lock(&j->lock);
+	j->stop = true;
+	cond_signal(&j->wake);
+	mutex_unlock(&j->lock);
+	pthread_join(j->thread, NULL);
+	j->thread_runs = false;
+}
+
+void jnl_kick_checkpoint(struct jnl *j)
+{
+	mutex_lock(&j->lock);
+	j->kick = true;
+	cond_signal(&j->wake);
+	mutex_unlock(&j->lock);
+}

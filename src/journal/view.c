@@ -1,0 +1,644 @@
+/*
+ * Views, handles and publishing.
+ *
+ * 1. A body sees published buffers, and in a handle its own private copies in front of them.
+ * 2. Nothing a body did exists outside its view until publish(); dropping the view undoes it all.
+ * 3. A body never waits: what is not in memory, or needs room, ends the attempt; the runner gets
+ *    it without locks and tries again. What was loaded stays referenced until the run ends, so
+ *    each attempt gets further than the one before.
+ * 4. publish() cannot fail: everything it needs was allocated while the body ran, and room in the
+ *    log is checked before the first byte is changed.
+ * 5. Copies are compared with the published buffers in 64-byte chunks, so what is logged is exactly what
+ *    changed, whatever the body did.
+ */
+#include "base/time.h"
+#include "journal/jnl_priv.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct entry {
+	u64 addr;
+	enum fmt_kind kind;
+	bool fresh;                /* view_new: all of it is new */
+	bool changed;              /* publish(): differs from what is published */
+	struct folio *folio;       /* with a reference */
+	void *copy;                /* private, or NULL */
+	struct jnl_buf *buf;       /* made ready in case the folio has none at publish */
+};
+
+struct hook {
+	void (*fn)(void *arg, u64 seq);
+	void *arg;
+};
+
+/* A folio that was brought in for this run. */
+struct held {
+	u64 addr;
+	int error;                 /* why it could not be loaded */
+	struct folio *folio;
+};
+
+struct view {
+	struct jnl *j;
+	bool write;
+	struct entry *entry;
+	unsigned nr, max;
+	unsigned nr_edit;
+	struct hook *hook;
+	unsigned nr_hook;
+	struct revokes revokes;
+	struct busy_list busy;
+	bool has_busy;
+	bool no_memory;            /* a revoke could not be noted: the attempt fails */
+	/* for the runner */
+	struct held *held;
+	unsigned nr_held, max_held;
+	u64 want_addr;             /* what made the last attempt give up */
+	enum fmt_kind want_kind;
+	bool want_new, want;
+	u64 want_room;             /* bytes in the log */
+};
+
+#define RUN_TRIES_MAX 10000u       /* a body that never gets all it asks for is a bug */
+
+static int grow(void **array, unsigned *max, unsigned nr, size_t size)
+{
+	unsigned n = *max ? *max * 2 : 32;
+	void *p;
+
+	if (nr < *max)
+		return 0;
+	p = realloc(*array, n * size);
+	if (!p)
+		return -ENOMEM;
+	*array = p;
+	*max = n;
+	return 0;
+}
+
+static struct entry *view_find(struct view *v, u64 addr)
+{
+	for (unsigned i = v->nr; i-- > 0;)
+		if (v->entry[i].addr == addr)
+			return &v->entry[i];
+	return NULL;
+}
+
+static struct held *held_find(struct view *v, u64 addr)
+{
+	for (unsigned i = 0; i < v->nr_held; i++)
+		if (v->held[i].addr == addr)
+			return &v->held[i];
+	return NULL;
+}
+
+static int view_want(struct view *v, u64 addr, enum fmt_kind kind, bool fresh)
+{
+	struct held *h = held_find(v, addr);
+
+	if (h && h->error)
+		return h->error;
+	v->want = true;
+	v->want_addr = addr;
+	v->want_kind = kind;
+	v->want_new = fresh;
+	return -EAGAIN;
+}
+
+static int view_enter(struct view *v, u64 addr, enum fmt_kind kind, struct folio *f,
+		      struct entry **out)
+{
+	int r = grow((void **)&v->entry, &v->max, v->nr, sizeof(*v->entry));
+
+	if (r) {
+		folio_put(f);
+		return r;
+	}
+	*out = &v->entry[v->nr++];
+	**out = (struct entry){ .addr = addr, .kind = kind, .folio = f };
+	return 0;
+}
+
+/* A pointer from one damaged buffer may lead to a good one of another kind. */
+static int entry_check(const struct entry *e, enum fmt_kind kind)
+{
+	const struct fmt_hdr *h = e->copy ? e->copy : folio_data(e->folio);
+
+	if (get16(h->kind) != kind || get64(h->addr) != e->addr)
+		return corrupt(WHY_HDR_TYPE, CORRUPT_NO_INO, e->addr);
+	return 0;
+}
+
+static int view_lookup(struct view *v, u64 addr, enum fmt_kind kind, struct entry **out)
+{
+	struct entry *e = view_find(v, addr);
+	struct folio *f;
+	int r;
+
+	if (!e) {
+		f = cache_find(&v->j->mapping, addr);
+		if (!f)
+			return view_want(v, addr, kind, false);
+		if (f->index != addr || !folio_has(f, FOLIO_UPTODATE)) {
+			folio_put(f);
+			return view_want(v, addr, kind, false);
+		}
+		r = view_enter(v, addr, kind, f, &e);
+		if (r)
+			return r;
+	}
+	r = entry_check(e, kind);
+	if (!r)
+		*out = e;
+	return r;
+}
+
+int view_get(struct view *v, u64 addr, enum fmt_kind kind, const void **out)
+{
+	struct entry *e;
+	int r = view_lookup(v, addr, kind, &e);
+
+	if (!r)
+		*out = e->copy ? e->copy : folio_data(e->folio);
+	return r;
+}
+
+/* The copy, and what publishing it will need. */
+static int entry_make_copy(struct view *v, struct entry *e)
+{
+	e->copy = aligned_alloc(64, fmt_kind_sectors(e->kind) * SECTOR_SIZE);
+	if (!e->copy)
+		return -ENOMEM;
+	e->buf = buf_new(e->folio, e->addr, e->kind);
+	if (!e->buf) {
+		free(e->copy);
+		e->copy = NULL;
+		return -ENOMEM;
+	}
+	v->nr_edit++;
+	return 0;
+}
+
+int view_edit(struct view *v, u64 addr, enum fmt_kind kind, void **out)
+{
+	struct entry *e;
+	int r = view_lookup(v, addr, kind, &e);
+
+	ASSERT(v->write);
+	if (r)
+		return r;
+	if (!e->copy) {
+		r = entry_make_copy(v, e);
+		if (r)
+			return r;
+		memcpy(e->copy, folio_data(e->folio), fmt_kind_sectors(kind) * SECTOR_SIZE);
+	}
+	*out = e->copy;
+	return 0;
+}
+
+int view_new(struct view *v, u64 addr, enum fmt_kind kind, u64 owner, void **out)
+{
+	struct entry *e = view_find(v, addr);
+	struct folio *f;
+	int r;
+
+	ASSERT(v->write);
+	if (!e) {
+		r = buf_grab(v->j, addr, kind, CACHE_NOWAIT, &f);
+		if (r == -EAGAIN)
+			return view_want(v, addr, kind, true);
+		if (r)
+			return r;
+		r = view_enter(v, addr, kind, f, &e);
+		if (r)
+			return r;
+	}
+	if (!e->copy) {
+		r = entry_make_copy(v, e);
+		if (r)
+			return r;
+	}
+	e->kind = kind;
+	e->fresh = true;
+	memset(e->copy, 0, fmt_kind_sectors(kind) * SECTOR_SIZE);
+	fmt_hdr_init(e->copy, kind, addr, v->j->geo->fsid, owner);
+	*out = e->copy;
+	return 0;
+}
+
+static void entry_fini(struct entry *e)
+{
+	free(e->copy);
+	buf_free(e->buf);
+	folio_put(e->folio);
+}
+
+void view_forget(struct view *v, u64 addr, enum fmt_kind kind)
+{
+	struct revoke *r = malloc(sizeof(*r));
+	struct entry *e = view_find(v, addr);
+
+	/* The revoke is what keeps an old image from coming back: no memory for it, no publishing. */
+	if (r) {
+		r->addr = addr;
+		r->nr = fmt_kind_sectors(kind);
+		STAILQ_INSERT_TAIL(&v->revokes, r, link);
+	} else {
+		v->no_memory = true;
+	}
+	if (e) {
+		entry_fini(e);
+		*e = v->entry[--v->nr];
+	}
+}
+
+int view_busy(struct view *v, u64 sector, u64 nr)
+{
+	struct busy *b = malloc(sizeof(*b));
+
+	if (!b)
+		return -ENOMEM;
+	b->start = sector;
+	b->end = sector + nr;
+	STAILQ_INSERT_TAIL(&v->busy, b, link);
+	v->has_busy = true;
+	return 0;
+}
+
+bool view_next_busy(struct view *v, u64 sector, u64 end, u64 *busy_start, u64 *busy_end)
+{
+	struct busy *b;
+	bool found;
+	u64 s, e;
+
+	if (jnl_omitted == JNL_OMIT_BUSY)
+		return false;
+	mutex_lock(&v->j->lock);
+	found = busy_next(v->j, sector, end, &s, &e);
+	mutex_unlock(&v->j->lock);
+	STAILQ_FOREACH(b, &v->busy, link) {
+		if (b->end <= sector || b->start >= end || (found && b->start >= s))
+			continue;
+		found = true;
+		s = b->start;
+		e = b->end;
+	}
+	if (found) {
+		*busy_start = s;
+		*busy_end = e;
+	}
+	return found;
+}
+
+int view_on_publish(struct view *v, void (*fn)(void *arg, u64 seq), void *arg)
+{
+	struct hook *h = realloc(v->hook, (v->nr_hook + 1) * sizeof(*h));
+
+	if (!h)
+		return -ENOMEM;
+	v->hook = h;
+	h[v->nr_hook++] = (struct hook){ fn, arg };
+	return 0;
+}
+
+const struct fmt_geo *view_geo(struct view *v)
+{
+	return v->j->geo;
+}
+
+bool view_writable(struct view *v)
+{
+	return v->write;
+}
+
+void *view_host(struct view *v)
+{
+	return v->j->cfg.host;
+}
+
+/* ---- attempts ---- */
+
+static void view_start(struct view *v)
+{
+	v->nr = v->nr_edit = v->nr_hook = 0;
+	STAILQ_INIT(&v->revokes);
+	STAILQ_INIT(&v->busy);
+	v->has_busy = v->want = v->no_memory = false;
+	v->want_room = 0;
+}
+
+/* Forget everything this attempt did. */
+static void view_drop(struct view *v)
+{
+	struct revoke *r;
+	struct busy *b;
+
+	for (unsigned i = 0; i < v->nr; i++)
+		entry_fini(&v->entry[i]);
+	v->nr = 0;
+	while ((r = STAILQ_FIRST(&v->revokes))) {
+		STAILQ_REMOVE_HEAD(&v->revokes, link);
+		free(r);
+	}
+	while ((b = STAILQ_FIRST(&v->busy))) {
+		STAILQ_REMOVE_HEAD(&v->busy, link);
+		free(b);
+	}
+}
+
+static void view_fini(struct view *v)
+{
+	for (unsigned i = 0; i < v->nr_held; i++)
+		if (v->held[i].folio)
+			folio_put(v->held[i].folio);
+	free(v->held);
+	free(v->entry);
+	free(v->hook);
+}
+
+static int view_hold(struct view *v, u64 addr, struct folio *f, int error)
+{
+	struct held *h = held_find(v, addr);
+	int r;
+
+	if (h) {                   /* it went away in between: hold the new one */
+		if (h->folio)
+			folio_put(h->folio);
+	} else {
+		r = grow((void **)&v->held, &v->max_held, v->nr_held, sizeof(*v->held));
+		if (r) {
+			if (f)
+				folio_put(f);
+			return r;
+		}
+		h = &v->held[v->nr_held++];
+	}
+	*h = (struct held){ .addr = addr, .error = error, .folio = f };
+	return 0;
+}
+
+/*
+ * Get what the attempt was missing. A buffer that cannot be read is an error only if the next attempt still
+ * asks for it: what a reader saw may have been freed since.
+ */
+static int view_bring(struct view *v)
+{
+	struct folio *f = NULL;
+	int r;
+
+	if (v->want_room)
+		return jnl_make_room(v->j, v->want_room);
+	ASSERT(v->want);
+	if (v->want_new) {
+		r = buf_grab(v->j, v->want_addr, v->want_kind, 0, &f);
+		return r ? r : view_hold(v, v->want_addr, f, 0);
+	}
+	r = buf_load(v->j, v->want_addr, v->want_kind, &f);
+	if (r == -EAGAIN)
+		return 0;
+	if (r == -ENOMEM)
+		return r;
+	return view_hold(v, v->want_addr, f, r);
+}
+
+int jnl_read(struct jnl *j, jnl_body body, void *arg)
+{
+	struct view v = { .j = j };
+	int r;
+
+	for (unsigned tries = 0;; tries++) {
+		ASSERT(tries < RUN_TRIES_MAX);
+		view_start(&v);
+		rwlock_rdlock(&j->meta);
+		r = body(&v, arg);
+		rwlock_unlock(&j->meta);
+		view_drop(&v);
+		if (r != -EAGAIN || !v.want)
+			break;
+		r = view_bring(&v);
+		if (r)
+			break;
+	}
+	view_fini(&v);
+	return r;
+}
+
+/* ---- publishing ---- */
+
+/* Mark the chunks of b that differ, copy them in. */
+static void publish_chunks(struct jnl_buf *b, const u8 *copy)
+{
+	u8 *data = folio_data(b->folio);
+
+	for (u32 c = 0; c < b->len >> CHUNK_SHIFT; c++) {
+		u32 off = c << CHUNK_SHIFT;
+
+		if (!memcmp(data + off, copy + off, CHUNK_BYTES))
+			continue;
+		memcpy(data + off, copy + off, CHUNK_BYTES);
+		b->chunk[c / 64] |= 1ull << (c % 64);
+	}
+}
+
+static struct jnl_buf *entry_attach(struct jnl *j, struct entry *e)
+{
+	struct jnl_buf *b = e->folio->priv;
+
+	if (!b) {
+		b = e->buf;
+		e->buf = NULL;
+		ASSERT(b);
+		e->folio->priv = b;
+		folio_pin(e->folio);
+		j->dirty_bytes += b->len;
+	}
+	b->kind = e->kind;
+	b->forgotten = false;
+	return b;
+}
+
+/* Does the copy differ from what is published? */
+static bool entry_changed(const struct entry *e)
+{
+	if (!e->copy)
+		return false;
+	return e->fresh || memcmp(folio_data(e->folio), e->copy,
+				  fmt_kind_sectors(e->kind) * SECTOR_SIZE);
+}
+
+static void publish_entry(struct jnl *j, struct entry *e)
+{
+	struct jnl_buf *b;
+
+	if (!e->changed)
+		return;
+	b = entry_attach(j, e);
+	if (e->fresh) {
+		memcpy(folio_data(e->folio), e->copy, b->len);
+		b->whole = true;
+	} else {
+		publish_chunks(b, e->copy);
+	}
+	txn_touch(j, b);
+}
+
+static void publish_forget(struct jnl *j, const struct revoke *r)
+{
+	struct folio *f = cache_find(&j->mapping, r->addr);
+	struct jnl_buf *b = f ? f->priv : NULL;
+
+	if (b && b->addr == r->addr) {
+		if (b->running)
+			TAILQ_REMOVE(&j->running->bufs, b, run_link);
+		if (b->dirty)
+			TAILQ_REMOVE(&j->dirty, b, dirty_link);
+		b->running = b->dirty = b->whole = false;
+		b->forgotten = true;
+		if (!b->snapped)
+			buf_detach(j, b);
+	}
+	if (f)
+		folio_put(f);
+}
+
+/* Upper bound of what publishing this view adds to the log. j->lock held. */
+static u64 view_log_bytes(const struct view *v)
+{
+	u64 bytes = 0;
+	const struct revoke *r;
+
+	for (unsigned i = 0; i < v->nr; i++) {
+		const struct entry *e = &v->entry[i];
+		const struct jnl_buf *b = e->folio->priv;
+
+		if (e->changed && !(b && b->running))
+			bytes += fmt_kind_sectors(e->kind) * SECTOR_SIZE + sizeof(struct fmt_rec);
+	}
+	STAILQ_FOREACH(r, &v->revokes, link)
+		bytes += sizeof(struct fmt_rec);
+	return bytes;
+}
+
+/*
+ * A fresh folio becomes uptodate under its lock. Nobody can be reading its buffer in for good reason; a
+ * reader with an old view may, so the wait is for one read at most. Done before RANK_META.
+ */
+static void publish_fresh(struct view *v)
+{
+	for (unsigned i = 0; i < v->nr; i++) {
+		struct entry *e = &v->entry[i];
+
+		if (!e->fresh || folio_has(e->folio, FOLIO_UPTODATE))
+			continue;
+		folio_lock(e->folio);
+		memcpy(folio_data(e->folio), e->copy, fmt_kind_sectors(e->kind) * SECTOR_SIZE);
+		folio_mark_uptodate(e->folio, 0, folio_sectors(e->folio));
+		folio_unlock(e->folio);
+	}
+}
+
+static u64 publish_locked(struct view *v)
+{
+	struct jnl *j = v->j;
+	struct txn *t = j->running;
+	struct revoke *r;
+
+	if (!t->opened_ns) {
+		t->opened_ns = now_ns();
+		if (j->thread_idle)
+			cond_signal(&j->wake);
+	}
+	for (unsigned i = 0; i < v->nr; i++)
+		publish_entry(j, &v->entry[i]);
+	STAILQ_FOREACH(r, &v->revokes, link) {
+		publish_forget(j, r);
+		t->bytes += sizeof(struct fmt_rec);
+	}
+	STAILQ_CONCAT(&t->revokes, &v->revokes);
+	busy_add_all(j, &v->busy, &t->busy);
+	return t->seq;
+}
+
+static bool view_changed(struct view *v)
+{
+	bool any = !STAILQ_EMPTY(&v->revokes) || v->has_busy;
+
+	for (unsigned i = 0; i < v->nr; i++) {
+		v->entry[i].changed = entry_changed(&v->entry[i]);
+		any |= v->entry[i].changed;
+	}
+	return any;
+}
+
+/* 0, or -EAGAIN when room must be made first (nothing has happened then). */
+static int publish(struct view *v, u64 *seq)
+{
+	struct jnl *j = v->j;
+	bool changed = view_changed(v);
+	u64 bytes, s = 0;
+	bool room;
+
+	if (v->no_memory)
+		return -ENOMEM;
+	if (changed)
+		publish_fresh(v);
+	rwlock_wrlock(&j->meta);
+	mutex_lock(&j->lock);
+	bytes = changed ? view_log_bytes(v) : 0;
+	room = !changed || jnl_log_has_room(j, bytes);
+	if (room && changed)
+		s = publish_locked(v);
+	else if (room)
+		s = j->running->seq - 1;
+	mutex_unlock(&j->lock);
+	for (unsigned i = 0; room && i < v->nr_hook; i++)
+		v->hook[i].fn(v->hook[i].arg, s);
+	rwlock_unlock(&j->meta);
+	if (!room) {
+		v->want_room = bytes;
+		return -EAGAIN;
+	}
+	if (changed && seq)
+		*seq = s;
+	return 0;
+}
+
+static int run_once(struct view *v, unsigned credits, jnl_body body, void *arg, u64 *seq)
+{
+	struct jnl *j = v->j;
+	int r;
+
+	view_start(v);
+	mutex_lock(&j->handle);
+	r = jnl_error(j) ? -EROFS : body(v, arg);
+	if (!r) {
+		ASSERT(v->nr_edit <= credits);
+		r = publish(v, seq);
+	}
+	mutex_unlock(&j->handle);
+	view_drop(v);
+	return r;
+}
+
+int jnl_run(struct jnl *j, unsigned credits, jnl_body body, void *arg, u64 *seq)
+{
+	struct view v = { .j = j, .write = true };
+	int r;
+
+	ASSERT(credits <= JNL_CREDITS_MAX);
+	if (j->cfg.readonly)
+		return -EROFS;
+	for (unsigned tries = 0;; tries++) {
+		ASSERT(tries < RUN_TRIES_MAX);
+		r = run_once(&v, credits, body, arg, seq);
+		if (r != -EAGAIN || (!v.want && !v.want_room))
+			break;
+		r = view_bring(&v);
+		if (r)
+			break;
+	}
+	view_fini(&v);
+	return r;
+}
