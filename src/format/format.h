@@ -206,6 +206,7 @@ u32 fmt_map_csum(const void *sector);  /* low half of the XXH3-64 of 4 KiB, move
 struct fmt_key { u64 a, b; };          /* decoded key: compared as (a, b) */
 struct fmt_slot { le64 a, b; le16 off, len; le32 pad; } __attribute__((packed));   /* leaf, 24 bytes */
 struct fmt_child { le64 a, b, child; } __attribute__((packed));                    /* interior, 24 */
+/* interior: child 0 has the key (0, 0), which is not used: it holds all keys below child 1 */
 struct fmt_node {
 	struct fmt_hdr hdr;
 	le16 level;           /* 0 = leaf */

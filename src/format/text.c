@@ -10,8 +10,8 @@
 
 #include <ctype.h>
 #include <inttypes.h>
+#include <string.h>
 
-#include "base/bitmap.h"
 #include "base/err.h"
 #include "base/uuid.h"
 

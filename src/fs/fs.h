@@ -58,7 +58,13 @@ struct fs_format_opts {
 	const u8 *uuid;        /* NULL = random */
 	s64 time;              /* 0 = now */
 	u32 root_uid, root_gid;
+	bool discard;          /* tell the device that the space holds nothing (failure is harmless) */
 };
+/*
+ * Formats. Room on the host for journal and group headers of an image file is taken first: -ENOSPC
+ * leaves the content of the device as it was. Any other failure leaves no valid superblock.
+ * Errors of the plan as fmt_geo_make(), -ENAMETOOLONG for the label.
+ */
 int fs_format(struct blk_dev *dev, const struct fs_format_opts *o, struct fmt_geo *out);
 /* What fs_format would do, without doing it. */
 int fs_format_plan(u64 dev_sectors, const struct fs_format_opts *o, struct fmt_geo *out);
