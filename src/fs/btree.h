@@ -19,7 +19,7 @@
 #include "format/format.h"
 #include "journal/journal.h"
 
-#define BTREE_HEIGHT_MAX 8u
+#define BTREE_HEIGHT_MAX FMT_HEIGHT_MAX
 #define BTREE_CREDITS 16u
 
 /* The value of exactly this key: 0, -ENOENT. */
