@@ -41,6 +41,7 @@ struct held {
 
 struct view {
 	struct jnl *j;
+	u64 run;                   /* of this attempt */
 	bool write;
 	struct entry *entry;
 	unsigned nr, max;
@@ -313,6 +314,11 @@ bool view_writable(struct view *v)
 	return v->write;
 }
 
+u64 view_run(struct view *v)
+{
+	return v->run;
+}
+
 void *view_host(struct view *v)
 {
 	return v->j->cfg.host;
@@ -322,6 +328,9 @@ void *view_host(struct view *v)
 
 static void view_start(struct view *v)
 {
+	static u64 runs;
+
+	v->run = __atomic_add_fetch(&runs, 1, __ATOMIC_RELAXED);
 	v->nr = v->nr_edit = v->nr_hook = 0;
 	STAILQ_INIT(&v->revokes);
 	STAILQ_INIT(&v->busy);
