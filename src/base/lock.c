@@ -3,8 +3,8 @@
  *
  * Rules
  * 1. A lock may be waited for only if its rank is further inside than that of every lock that the
- *    thread holds (equal only for RANK_INODE through _nested). trylock never waits, so it is free of
- *    the rule, but what it takes counts from then on.
+ *    thread holds (equal only for RANK_INODE through _nested). trylock never waits, so it is free
+ *    of the rule, but what it takes counts from then on.
  * 2. The held locks are a thread-local stack; locks may be released in any order.
  * 3. A pthread call that fails here means a broken program (EDEADLK, EINVAL): it is asserted, never
  *    returned.
