@@ -72,7 +72,7 @@ int fmt_hdr_check(const void *buf, u32 len_bytes, enum fmt_kind k, u64 addr, u64
 static bool node_addr_valid(u64 addr, const struct fmt_geo *g)
 {
 	return IS_ALIGNED(addr, NODE_SECTORS) && addr >= fmt_space_start(g, 0) &&
-	       addr + NODE_SECTORS <= g->nr_sectors;
+	       addr < g->nr_sectors && g->nr_sectors - addr >= NODE_SECTORS;
 }
 
 static int root_check(const struct fmt_root *r, const struct fmt_geo *g)
