@@ -91,7 +91,7 @@ void mapping_fini(struct mapping *m);            /* must be empty (asserted) */
 struct folio *cache_find(struct mapping *m, u64 sector);
 
 enum cache_get_flags {
-	CACHE_NOWAIT  = 1u << 0, /* do not reclaim or wait for memory: -EAGAIN instead */
+	CACHE_NOWAIT  = 1u << 0, /* do not wait for a lock or memory (clean folios may be evicted) */
 	CACHE_RESERVE = 1u << 1, /* may dip into the memory reserve (metadata, writeback) */
 	CACHE_EXACT   = 1u << 2, /* the folio must start at sector and have exactly this order */
 };
@@ -153,12 +153,13 @@ u32 folio_nr_dirty(const struct folio *f);
 void folio_set_poison(struct folio *f, u32 first, u32 nr);
 bool folio_range_poisoned(const struct folio *f, u32 first, u32 nr);
 /*
- * Writeback of a locked folio: folio_begin_writeback sets FOLIO_WRITEBACK and clears the dirty bits
- * of the given range (they are in flight). A writer to a folio under writeback waits first
- * (stable memory), so the range is not redirtied in between. folio_end_writeback: on error (<0)
- * the range is dirty again and FOLIO_ERROR set, mapping->error recorded; wakes waiters. Several
- * ranges of one folio may be in flight: begin/end calls are counted in the state by the caller's
- * protocol: begin once per folio with nr_ranges, end once per range.
+ * Writeback of a locked folio. The caller clears the dirty bits of every range that it is going to
+ * write (folio_clear_dirty()), calls folio_begin_writeback() once with the number of these ranges
+ * (1..65535), and submits; folio_end_writeback() follows once for each range, from any thread,
+ * folio lock held or not. Other dirty sectors of the folio stay dirty. A writer to a folio under
+ * writeback waits first (stable memory), so a range is not redirtied in between. On error (<0) the
+ * range is dirty again, FOLIO_ERROR set and mapping->error recorded. The last end wakes waiters;
+ * the caller keeps a reference until its last end has returned.
  */
 void folio_begin_writeback(struct folio *f, u32 nr_ranges);
 void folio_end_writeback(struct folio *f, u32 first, u32 nr, int error);

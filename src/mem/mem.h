@@ -32,31 +32,39 @@ enum folio_flag {
 	FOLIO_ERROR     = 1u << 8, /* the last write of some sector failed; it stays dirty */
 	FOLIO_DEAD      = 1u << 9, /* removed from its mapping (truncated or evicted) */
 	FOLIO_READING   = 1u << 10, /* an asynchronous fill owns the folio lock */
+	FOLIO_STATE_LOCK = 1u << 11, /* spin bit of a few instructions around state (cache/state.c) */
+	FOLIO_QUEUED    = 1u << 12, /* in a queue of the eviction policy; set under RANK_POLICY */
+	FOLIO_MAIN      = 1u << 13, /* that queue is the main one (s3fifo) */
+	FOLIO_UNUSED    = 1u << 14, /* read ahead and not asked for yet */
 };
 
 /*
- * Descriptor of a folio, at most 80 bytes. index is in sectors of its mapping and a multiple of
- * the folio's length; mapping and index are stable while the folio is locked or is known to be in
- * the index. state is NULL when all sectors are alike (all uptodate and clean, all uptodate and
- * dirty, or nothing uptodate). priv belongs to the mapping's owner (journal: metadata state).
+ * Descriptor of a folio, 64 bytes. index is in sectors of its mapping and a multiple of the folio's
+ * length; mapping and index are stable while the folio is locked or is known to be in the index.
+ * state is NULL when all sectors are alike (all uptodate and clean, all uptodate and dirty, or
+ * nothing uptodate). priv belongs to the mapping's owner (journal: metadata state).
+ *
+ * Descriptors are type-stable: their memory stays a descriptor until mem_fini(), so somebody with an
+ * old pointer may still look at refs (and, after raising it from non-zero, at the rest).
  */
 struct folio {
 	u32 flags;                /* enum folio_flag, atomic */
 	u32 refs;                 /* atomic; 0 = free */
-	struct mapping *mapping;
+	struct mapping *mapping;  /* NULL before it is added and after it is removed */
 	u64 index;                /* first sector in the mapping */
 	u32 frame;                /* first frame in the arena */
 	u8 order;
-	u8 queue;                 /* eviction policy's */
-	u8 freq;                  /* eviction policy's */
-	u8 pad;
+	u8 last_hit;              /* cache: where in the folio it was last asked for (a hint) */
+	u16 nr_writeback;         /* cache: ranges under writeback, atomic */
 	struct folio_state *state;
 	void *priv;
-	TAILQ_ENTRY(folio) lru;   /* eviction policy's, under RANK_POLICY */
+	TAILQ_ENTRY(folio) lru;   /* eviction policy's, under RANK_POLICY; free list */
 };
 
+static_assert(sizeof(struct folio) == 64, "a descriptor is one cache line");
+
 enum mem_flags {
-	MEM_RESERVE = 1u << 0,  /* may use the frames kept back for writeback and metadata */
+	MEM_RESERVE = 1u << 0, /* may use the frames kept back for writeback and metadata */
 };
 
 struct mem_config {
@@ -78,11 +86,17 @@ void mem_free(struct folio *f);  /* called by the last folio_put() */
 
 unsigned mem_max_order(void);
 u64 mem_total_bytes(void);
-u64 mem_free_bytes(void);
+u64 mem_free_bytes(void);        /* with the reserve */
+u64 mem_reserve_bytes(void);
+u64 mem_used_bytes(void);        /* in folios */
+u64 mem_folios_of_order(unsigned order);
 void *mem_base(void);
 u64 mem_len(void);               /* of the address range from mem_base() */
 u64 mem_overhead_bytes(void);    /* descriptors, frame words, tables: outside the arena */
 struct folio *mem_folio_of(const void *addr);  /* by frame word; NULL when the frame is not a folio's */
+/* The same by frame number, for walks over memory; the answer may be old as soon as it is given. */
+struct folio *mem_folio_at(u32 frame);
+u32 mem_nr_frames(void);
 
 extern u8 *mem_arena;            /* base address, for folio_data() */
 

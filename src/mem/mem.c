@@ -1,0 +1,455 @@
+/*
+ * mem: arena, frame words, buddy allocator and descriptors of folios.
+ *
+ * Invariants (all under mem.lock unless they say otherwise):
+ *  1. Every frame belongs to exactly one free block or one folio. A block of order k starts at a
+ *     multiple of 2^k frames and has at most mem.max_order.
+ *  2. free[k] has bit b exactly if the frames b << k .. are a free block of order k whose buddy is
+ *     not a free block of order k (else they would be one block).
+ *  3. The frame word of every frame of a folio holds its descriptor; the word of the first frame of
+ *     a free block holds its order; other words are 0. Words are read without the lock.
+ *  4. The lowest block of the smallest order that fits is taken. Memory above the highest address
+ *     ever needed is never touched, so the resident size grows only with use.
+ *  5. Without MEM_RESERVE no allocation leaves less than mem.reserve frames in blocks of at least
+ *     RESERVE_ORDER: the reserve is not only enough frames but frames in runs that hold a tree
+ *     node. Smaller fragments are anybody's.
+ *  6. Memory of descriptors is never given back before mem_fini(); refs is 0 while one is free.
+ *  7. Free frames are poisoned for the address sanitizer.
+ */
+#include "mem/mem.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "base/err.h"
+#include "base/lock.h"
+#include "base/log.h"
+#include "mem/freemap.h"
+#include "stat/stat.h"
+
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(addr, len) ((void)(addr), (void)(len))
+#define ASAN_UNPOISON_MEMORY_REGION(addr, len) ((void)(addr), (void)(len))
+#endif
+
+#define HUGE_SIZE (2ull << 20)
+#define RESERVE_ORDER 2u   /* a tree node: NODE_SECTORS == 1 << 2 */
+#define CHUNK_FOLIOS 1024u /* descriptors allocated at once: 64 KiB */
+#define MEM_MIN_BYTES (1ull << 20)
+
+static_assert(1u << RESERVE_ORDER == NODE_SECTORS, "the reserve is in runs of one node");
+
+/* Low bits of a frame word. */
+enum frame_tag {
+	FRAME_NONE = 0,  /* inside a free block */
+	FRAME_FREE = 1,  /* first frame of a free block; the order is above the tag */
+	FRAME_FOLIO = 2, /* the rest is the address of the descriptor */
+	FRAME_TAG_MASK = 7,
+};
+#define FRAME_TAG_SHIFT 3
+
+struct chunk {
+	struct chunk *next;
+	struct folio *folios;
+};
+
+static struct {
+	struct mutex lock;
+	u64 *word;            /* frame words */
+	u32 nr_frames;
+	unsigned max_order;
+	unsigned reserve_order;
+	u32 reserve;          /* frames */
+	u32 nr_free;          /* frames, atomic for readers */
+	u32 nr_big;           /* of them in blocks of at least reserve_order */
+	struct freemap free[FOLIO_NR_ORDERS];
+	u32 nr_folios[FOLIO_NR_ORDERS]; /* atomic for readers */
+	struct folio *spare;  /* free descriptors, linked by lru.tqe_next */
+	struct chunk *chunks;
+	u32 nr_chunks;
+} mem = { .lock = MUTEX_INIT(RANK_MEM) };
+
+u8 *mem_arena;
+
+static u64 frames_to_bytes(u32 frames)
+{
+	return (u64)frames << SECTOR_SHIFT;
+}
+
+static void word_set(u32 frame, u64 word)
+{
+	__atomic_store_n(&mem.word[frame], word, __ATOMIC_RELEASE);
+}
+
+/* ---- blocks (lock held) ---- */
+
+static void count_free(u32 frames, unsigned order, int sign)
+{
+	u32 delta = sign < 0 ? -frames : frames;
+
+	__atomic_store_n(&mem.nr_free, mem.nr_free + delta, __ATOMIC_RELAXED);
+	if (order >= mem.reserve_order)
+		mem.nr_big += delta;
+}
+
+static void block_add(u32 frame, unsigned order)
+{
+	freemap_set(&mem.free[order], frame >> order);
+	word_set(frame, (u64)order << FRAME_TAG_SHIFT | FRAME_FREE);
+	count_free(1u << order, order, 1);
+}
+
+static void block_remove(u32 frame, unsigned order)
+{
+	freemap_clear(&mem.free[order], frame >> order);
+	word_set(frame, FRAME_NONE);
+	count_free(1u << order, order, -1);
+}
+
+/* The smallest order of at least @order with a free block that @flags may use, or -1. */
+static int block_pick(unsigned order, unsigned flags)
+{
+	u32 taken = 1u << MAX(order, mem.reserve_order);
+
+	for (unsigned k = order; k <= mem.max_order; k++) {
+		if (mem.free[k].count == 0)
+			continue;
+		if (k < mem.reserve_order || flags & MEM_RESERVE)
+			return (int)k;
+		return mem.nr_big >= mem.reserve + taken ? (int)k : -1;
+	}
+	return -1;
+}
+
+/* Takes the lowest block of order @have and gives back what is above order @want. */
+static u32 block_take(unsigned have, unsigned want)
+{
+	u32 frame = freemap_first(&mem.free[have]) << have;
+
+	block_remove(frame, have);
+	while (have > want) {
+		have--;
+		block_add(frame + (1u << have), have);
+		stat_inc(STAT_BUDDY_SPLITS);
+	}
+	return frame;
+}
+
+static void block_give(u32 frame, unsigned order)
+{
+	while (order < mem.max_order) {
+		u32 buddy = frame ^ (1u << order);
+
+		if (!freemap_test(&mem.free[order], buddy >> order))
+			break;
+		block_remove(buddy, order);
+		frame &= ~(1u << order);
+		order++;
+		stat_inc(STAT_BUDDY_MERGES);
+	}
+	block_add(frame, order);
+}
+
+/* ---- descriptors (lock held) ---- */
+
+static bool spare_refill(void)
+{
+	struct chunk *c = malloc(sizeof(*c));
+	size_t bytes = CHUNK_FOLIOS * sizeof(struct folio);
+
+	if (!c)
+		return false;
+	c->folios = aligned_alloc(sizeof(struct folio), bytes);
+	if (!c->folios) {
+		free(c);
+		return false;
+	}
+	memset(c->folios, 0, bytes);
+	for (u32 i = CHUNK_FOLIOS; i-- > 0;) {
+		c->folios[i].lru.tqe_next = mem.spare;
+		mem.spare = &c->folios[i];
+	}
+	c->next = mem.chunks;
+	mem.chunks = c;
+	mem.nr_chunks++;
+	return true;
+}
+
+/*
+ * Somebody with an old pointer may look at any field but the private ones at any time, so those are
+ * stored atomically; refs goes last: only who sees it non-zero may rely on the rest.
+ */
+static void folio_setup(struct folio *f, u32 frame, unsigned order)
+{
+	__atomic_store_n(&f->flags, 0, __ATOMIC_RELAXED);
+	__atomic_store_n(&f->index, 0, __ATOMIC_RELAXED);
+	__atomic_store_n(&f->order, (u8)order, __ATOMIC_RELAXED);
+	__atomic_store_n(&f->last_hit, 0, __ATOMIC_RELAXED);
+	f->frame = frame;
+	f->nr_writeback = 0;
+	f->state = NULL;
+	f->priv = NULL;
+	__atomic_store_n(&f->refs, 1, __ATOMIC_RELEASE);
+}
+
+static struct folio *alloc_locked(unsigned order, unsigned flags)
+{
+	int have = block_pick(order, flags);
+	struct folio *f;
+	u32 frame;
+
+	if (have < 0 || (!mem.spare && !spare_refill()))
+		return NULL;
+	frame = block_take((unsigned)have, order);
+	f = mem.spare;
+	mem.spare = f->lru.tqe_next;
+	for (u32 i = 0; i < 1u << order; i++)
+		word_set(frame + i, (u64)(uintptr_t)f | FRAME_FOLIO);
+	__atomic_store_n(&mem.nr_folios[order], mem.nr_folios[order] + 1, __ATOMIC_RELAXED);
+	folio_setup(f, frame, order);
+	return f;
+}
+
+/* ---- public ---- */
+
+struct folio *mem_alloc(unsigned order, unsigned flags)
+{
+	struct folio *f;
+
+	ASSERT(order <= mem.max_order);
+	mutex_lock(&mem.lock);
+	f = alloc_locked(order, flags);
+	mutex_unlock(&mem.lock);
+	if (!f) {
+		stat_inc(STAT_FOLIO_ALLOC_FAILS);
+		return NULL;
+	}
+	ASAN_UNPOISON_MEMORY_REGION(folio_data(f), folio_bytes(f));
+	stat_inc(STAT_FOLIO_ALLOC_O0 + order);
+	return f;
+}
+
+void mem_free(struct folio *f)
+{
+	ASSERT(__atomic_load_n(&f->refs, __ATOMIC_ACQUIRE) == 0);
+	ASSERT(f->mapping == NULL);
+	ASSERT(f->state == NULL);
+	ASAN_POISON_MEMORY_REGION(folio_data(f), folio_bytes(f));
+	mutex_lock(&mem.lock);
+	for (u32 i = 0; i < folio_sectors(f); i++)
+		word_set(f->frame + i, FRAME_NONE);
+	__atomic_store_n(&mem.nr_folios[f->order], mem.nr_folios[f->order] - 1, __ATOMIC_RELAXED);
+	block_give(f->frame, f->order);
+	f->lru.tqe_next = mem.spare;
+	mem.spare = f;
+	mutex_unlock(&mem.lock);
+}
+
+struct folio *mem_folio_at(u32 frame)
+{
+	u64 word;
+
+	ASSERT(frame < mem.nr_frames);
+	word = __atomic_load_n(&mem.word[frame], __ATOMIC_ACQUIRE);
+	if ((word & FRAME_TAG_MASK) != FRAME_FOLIO)
+		return NULL;
+	return (struct folio *)(uintptr_t)(word & ~(u64)FRAME_TAG_MASK);
+}
+
+struct folio *mem_folio_of(const void *addr)
+{
+	u64 off = (u64)((const u8 *)addr - mem_arena);
+
+	if ((const u8 *)addr < mem_arena || off >= frames_to_bytes(mem.nr_frames))
+		return NULL;
+	return mem_folio_at((u32)(off >> SECTOR_SHIFT));
+}
+
+unsigned mem_max_order(void)
+{
+	return mem.max_order;
+}
+
+u32 mem_nr_frames(void)
+{
+	return mem.nr_frames;
+}
+
+u64 mem_total_bytes(void)
+{
+	return frames_to_bytes(mem.nr_frames);
+}
+
+u64 mem_free_bytes(void)
+{
+	return frames_to_bytes(__atomic_load_n(&mem.nr_free, __ATOMIC_RELAXED));
+}
+
+u64 mem_reserve_bytes(void)
+{
+	return frames_to_bytes(mem.reserve);
+}
+
+u64 mem_used_bytes(void)
+{
+	return mem_total_bytes() - mem_free_bytes();
+}
+
+u64 mem_folios_of_order(unsigned order)
+{
+	return __atomic_load_n(&mem.nr_folios[order], __ATOMIC_RELAXED);
+}
+
+void *mem_base(void)
+{
+	return mem_arena;
+}
+
+u64 mem_len(void)
+{
+	return mem_total_bytes();
+}
+
+u64 mem_overhead_bytes(void)
+{
+	u64 bytes = (u64)mem.nr_frames * sizeof(u64);
+
+	for (unsigned k = 0; k <= mem.max_order; k++)
+		bytes += freemap_bytes(&mem.free[k]);
+	mutex_lock(&mem.lock);
+	bytes += (u64)mem.nr_chunks * CHUNK_FOLIOS * sizeof(struct folio);
+	mutex_unlock(&mem.lock);
+	return bytes;
+}
+
+/* ---- set up and tear down ---- */
+
+/* Reserves @bytes at a multiple of 2 MiB, so that huge pages fit, and opens them for use. */
+static int arena_map(u64 bytes)
+{
+	u64 span = ALIGN_UP(bytes, HUGE_SIZE) + HUGE_SIZE;
+	u8 *raw = mmap(NULL, span, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	u8 *base;
+
+	if (raw == MAP_FAILED)
+		return -ENOMEM;
+	base = (u8 *)(uintptr_t)ALIGN_UP((u64)(uintptr_t)raw, HUGE_SIZE);
+	if (base > raw)
+		munmap(raw, (size_t)(base - raw));
+	munmap(base + bytes, (size_t)(raw + span - (base + bytes)));
+	if (mprotect(base, bytes, PROT_READ | PROT_WRITE)) {
+		munmap(base, bytes);
+		return -ENOMEM;
+	}
+	/* A wish only: without huge pages everything works the same. */
+	if (madvise(base, bytes, MADV_HUGEPAGE))
+		log_debug("the cache gets no transparent huge pages: %s", err_text(errno));
+	mem_arena = base;
+	return 0;
+}
+
+static int tables_alloc(void)
+{
+	size_t bytes = mem.nr_frames * sizeof(u64);
+	int err;
+
+	mem.word = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (mem.word == MAP_FAILED) {
+		mem.word = NULL;
+		return -ENOMEM;
+	}
+	for (unsigned k = 0; k <= mem.max_order; k++) {
+		err = freemap_init(&mem.free[k], DIV_ROUND_UP(mem.nr_frames, 1u << k));
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+static void tables_free(void)
+{
+	for (unsigned k = 0; k < FOLIO_NR_ORDERS; k++)
+		freemap_fini(&mem.free[k]);
+	if (mem.word)
+		munmap(mem.word, mem.nr_frames * sizeof(u64));
+	mem.word = NULL;
+	if (mem_arena)
+		munmap(mem_arena, mem_total_bytes());
+	mem_arena = NULL;
+}
+
+/* All frames as blocks as large as alignment and the end allow. */
+static void blocks_init(void)
+{
+	u32 frame = 0;
+
+	while (frame < mem.nr_frames) {
+		unsigned order = mem.max_order;
+
+		while (!IS_ALIGNED(frame, 1u << order) || frame + (1u << order) > mem.nr_frames)
+			order--;
+		block_add(frame, order);
+		frame += 1u << order;
+	}
+}
+
+static unsigned default_max_order(u64 bytes)
+{
+	u64 sectors = bytes / 64 / SECTOR_SIZE;
+
+	return sectors ? MIN(ilog2(sectors), (unsigned)FOLIO_MAX_ORDER) : 0;
+}
+
+static u64 default_reserve(u64 bytes)
+{
+	return MIN(MAX(bytes / 32, (u64)256 << 10), (u64)16 << 20);
+}
+
+int mem_init(const struct mem_config *cfg)
+{
+	u64 reserve = cfg->reserve_bytes ? cfg->reserve_bytes : default_reserve(cfg->bytes);
+	u64 frames = cfg->bytes >> SECTOR_SHIFT;
+	int err;
+
+	ASSERT(mem_arena == NULL);
+	if (cfg->bytes < MEM_MIN_BYTES || frames > UINT32_MAX / 2 || reserve >= cfg->bytes)
+		return -EINVAL;
+	if (cfg->max_order != 0xff && cfg->max_order > FOLIO_MAX_ORDER)
+		return -EINVAL;
+	mem.nr_frames = (u32)frames;
+	mem.max_order = cfg->max_order != 0xff ? cfg->max_order : default_max_order(cfg->bytes);
+	mem.reserve_order = MIN(RESERVE_ORDER, mem.max_order);
+	mem.reserve = (u32)(reserve >> SECTOR_SHIFT);
+	err = arena_map(mem_total_bytes());
+	if (!err)
+		err = tables_alloc();
+	if (err) {
+		tables_free();
+		return err;
+	}
+	blocks_init();
+	ASAN_POISON_MEMORY_REGION(mem_arena, mem_total_bytes());
+	return 0;
+}
+
+void mem_fini(void)
+{
+	if (!mem_arena)
+		return;
+	ASSERT(mem.nr_free == mem.nr_frames);
+	ASAN_UNPOISON_MEMORY_REGION(mem_arena, mem_total_bytes());
+	tables_free();
+	while (mem.chunks) {
+		struct chunk *c = mem.chunks;
+
+		mem.chunks = c->next;
+		free(c->folios);
+		free(c);
+	}
+	mem.spare = NULL;
+	mem.nr_chunks = mem.nr_free = mem.nr_big = mem.nr_frames = 0;
+}
