@@ -1,0 +1,386 @@
+/*
+ * Writeback: dirty sectors to the disk, in writes as long as the disk layout allows.
+ *
+ * 1. Space is allocated before, without folio locks. What is still without a place when its folio's turn comes was dirtied later, and
+ *    stays dirty.
+ * 2. Per folio, under its lock: dirty runs are mapped, sectors behind the end of the file are left alone, the tail of the last
+ *    sector is zeroed, the dirty bits go and FOLIO_WRITEBACK comes. Then the lock goes: readers may look, writers wait.
+ * 3. Each range ends once: first iomap_ops.ioend, so that a later fill knows that the sectors are written, then
+ *    folio_end_writeback(), which wakes writers or makes the range dirty again.
+ * 4. A write that fails is repeated sector by sector, so that only the sectors that really fail stay dirty.
+ * 5. This thread reaps its own I/O. So it never waits for anybody (folio lock, writeback of others) while it has writes under
+ *    way, or two threads could wait for each other.
+ */
+#include <string.h>
+
+#include "base/err.h"
+#include "base/log.h"
+#include "format/format.h"
+#include "iomap/request.h"
+#include "stat/stat.h"
+
+/* A device that fails so many sectors of a request in a row is not asked about the others. */
+#define GIVE_UP_AFTER 8u
+
+struct wb_range {
+	u32 first, nr;          /* in the folio */
+	u64 disk;
+	bool fresh;
+};
+
+struct wb {
+	struct iomap_file *f;
+	struct blk_batch batch;
+	struct request *open;           /* being gathered, not sent */
+	struct request_list failed;
+	struct iomap map;
+	u64 start, end;                 /* file sectors */
+	u64 limit;                      /* sectors that may still be written */
+	u64 written;
+	int error;
+	unsigned nr_ranges;             /* of the folio in hand */
+	struct wb_range range[1u << FOLIO_MAX_ORDER];
+};
+
+static void wb_fail(struct wb *w, int error)
+{
+	if (!w->error)
+		w->error = error;
+}
+
+/* ---- ends ---- */
+
+static void wb_ioend(struct wb *w, const struct request *rq, u32 skip, u32 nr, int error)
+{
+	u64 end = (rq->sector + skip + nr) << SECTOR_SHIFT;
+	struct iomap_ioend io = {
+		.file = w->f,
+		.sector = rq->sector + skip,
+		.disk = rq->io.sector + skip,
+		.nr = nr,
+		.fresh = rq->fresh,
+		.size_end = MIN(end, rq->size_end),
+		.error = error,
+	};
+
+	w->f->ops->ioend(w->f, &io);
+	if (error) {
+		stat_add(STAT_WRITEBACK_ERRORS, nr);
+		wb_fail(w, error);
+	} else {
+		stat_add(STAT_WRITEBACK_SECTORS, nr);
+		w->written += nr;
+	}
+}
+
+static void wb_end_piece(struct folio *folio, u32 first, u32 nr, int error)
+{
+	folio_end_writeback(folio, first, nr, error);
+	folio_put(folio);
+}
+
+static void wb_done(struct blk_io *io)
+{
+	struct request *rq = container_of(io, struct request, io);
+	struct wb *w = io->arg;
+
+	if (io->res) {
+		TAILQ_INSERT_TAIL(&w->failed, rq, link);
+		return;
+	}
+	wb_ioend(w, rq, 0, io->nr, 0);
+	for (unsigned i = 0; i < io->nr_iov; i++)
+		wb_end_piece(rq->piece[i].folio, rq->piece[i].first, rq->piece[i].nr, 0);
+	request_free(rq);
+}
+
+/* One piece of a failed request, sector by sector; the folio's count of ranges grows to one for each sector. */
+static void wb_retry_piece(struct wb *w, struct request *rq, unsigned i, u32 skip, u32 *failed)
+{
+	struct request_piece *pc = &rq->piece[i];
+	const u8 *data = rq->iov[i].iov_base;
+
+	if (pc->nr > 1)
+		folio_begin_writeback(pc->folio, pc->nr - 1);
+	for (u32 k = 0; k < pc->nr; k++) {
+		int r = rq->io.res;
+
+		if (*failed < GIVE_UP_AFTER)
+			r = blk_write(w->f->dev, rq->io.sector + skip + k,
+				      data + ((size_t)k << SECTOR_SHIFT), 1, BLK_DATA);
+		*failed = r ? *failed + 1 : 0;
+		wb_ioend(w, rq, skip + k, 1, r);
+		folio_end_writeback(pc->folio, pc->first + k, 1, r);
+	}
+	folio_put(pc->folio);
+}
+
+static void wb_retry(struct wb *w)
+{
+	struct request *rq;
+
+	while ((rq = TAILQ_FIRST(&w->failed))) {
+		u32 skip = 0, failed = 0;
+
+		TAILQ_REMOVE(&w->failed, rq, link);
+		for (unsigned i = 0; i < rq->io.nr_iov; i++) {
+			wb_retry_piece(w, rq, i, skip, &failed);
+			skip += rq->piece[i].nr;
+		}
+		request_free(rq);
+	}
+}
+
+/* ---- sending ---- */
+
+static void wb_send(struct wb *w)
+{
+	struct request *rq = w->open;
+
+	w->open = NULL;
+	if (rq)
+		blk_batch_add(&w->batch, &rq->io);
+}
+
+/* Nothing is under way afterwards: now this thread may wait for others. */
+static void wb_drain(struct wb *w)
+{
+	wb_send(w);
+	blk_batch_wait(&w->batch, 0);
+	wb_retry(w);
+}
+
+static struct request *wb_request(struct wb *w, u64 sector, const struct wb_range *r)
+{
+	if (w->open && !request_takes(w->open, sector, r->disk, r->nr))
+		wb_send(w);
+	if (w->open)
+		return w->open;
+	w->open = request_new(BLK_WRITE, sector, r->disk, REQUEST_PIECES_MAX);
+	if (w->open) {
+		w->open->io.done = wb_done;
+		w->open->io.arg = w;
+	}
+	return w->open;
+}
+
+/* The range is under writeback; its reference to the folio passes to the request. */
+static void wb_add(struct wb *w, struct folio *folio, const struct wb_range *r, u64 size)
+{
+	u64 sector = folio->index + r->first;
+	struct request *rq = wb_request(w, sector, r);
+
+	if (!rq) {
+		wb_fail(w, -ENOMEM);
+		wb_end_piece(folio, r->first, r->nr, -ENOMEM);
+		return;
+	}
+	request_add(rq, folio, r->first, r->nr);
+	rq->fresh |= r->fresh;
+	rq->size_end = MAX(rq->size_end, MIN((sector + r->nr) << SECTOR_SHIFT, size));
+}
+
+/* ---- one folio ---- */
+
+static int wb_map(struct wb *w, u64 sector, u32 nr)
+{
+	struct iomap_file *f = w->f;
+	u64 pos = sector << SECTOR_SHIFT;
+	int r;
+
+	if (iomap_contains(&w->map, pos) && f->ops->valid(f, &w->map))
+		return 0;
+	r = f->ops->map(f, pos, (u64)nr << SECTOR_SHIFT, IOMAP_WRITEBACK, &w->map);
+	if (r)
+		w->map.length = 0;
+	return r;
+}
+
+static int wb_add_range(struct wb *w, struct folio *folio, u32 first, u32 nr)
+{
+	u64 disk = iomap_disk(&w->map, folio->index + first);
+	u32 entries[1u << FOLIO_MAX_ORDER];
+	bool fresh = false;
+	int r;
+
+	r = w->f->ops->map_entries(w->f, disk, nr, entries);
+	if (r)
+		return r;
+	for (u32 i = 0; i < nr; i++)
+		fresh |= entries[i] == FMT_MAP_UNWRITTEN || entries[i] == FMT_MAP_BAD;
+	ASSERT(w->nr_ranges < ARRAY_LEN(w->range));
+	w->range[w->nr_ranges++] = (struct wb_range){ first, nr, disk, fresh };
+	return 0;
+}
+
+static int wb_inline(struct wb *w, struct folio *folio, u64 size)
+{
+	int r = w->f->ops->inline_write(w->f, folio_data(folio), MIN(size, (u64)SECTOR_SIZE));
+
+	if (!r) {
+		folio_clear_dirty(folio, 0, 1);
+		stat_inc(STAT_WRITEBACK_SECTORS);
+		w->written++;
+	}
+	return r;
+}
+
+/* A dirty run: what has a place on the disk and lies before the end of the file becomes ranges. */
+static int wb_run(struct wb *w, struct folio *folio, u32 first, u32 nr, u64 size)
+{
+	u64 eof = bytes_to_sectors_up(size);
+
+	while (nr > 0) {
+		u64 sector = folio->index + first, left;
+		u32 n;
+		int r = wb_map(w, sector, nr);
+
+		if (r)
+			return r;
+		left = (iomap_end(&w->map) >> SECTOR_SHIFT) - sector;
+		n = (u32)MIN(left, (u64)nr);
+		if (w->map.type == IOMAP_INLINE) {
+			if (sector == 0 && (r = wb_inline(w, folio, size)))
+				return r;
+		} else if (sector >= eof) {
+			return 0;
+		} else if (w->map.type == IOMAP_MAPPED) {
+			r = wb_add_range(w, folio, first, (u32)MIN((u64)n, eof - sector));
+			if (r)
+				return r;
+		}
+		first += n;
+		nr -= n;
+	}
+	return 0;
+}
+
+static void wb_zero_tail(struct folio *folio, u64 size)
+{
+	u64 start = folio->index << SECTOR_SHIFT, tail;
+
+	if (size <= start || size - start >= folio_bytes(folio) || IS_ALIGNED(size, (u64)SECTOR_SIZE))
+		return;
+	tail = size - start;
+	memset((u8 *)folio_data(folio) + tail, 0, ALIGN_UP(tail, (u64)SECTOR_SIZE) - tail);
+}
+
+/* The locked folio's ranges are chosen: under writeback with them. Unlocks; its reference is used up. */
+static void wb_begin(struct wb *w, struct folio *folio, u64 size)
+{
+	unsigned nr = w->nr_ranges;
+
+	if (nr > 0) {
+		wb_zero_tail(folio, size);
+		folio_begin_writeback(folio, nr);
+	}
+	for (unsigned i = 0; i < nr; i++) {
+		folio_clear_dirty(folio, w->range[i].first, w->range[i].nr);
+		folio_get(folio);
+	}
+	folio_unlock(folio);
+	for (unsigned i = 0; i < nr; i++) {
+		u32 n = w->range[i].nr;
+
+		wb_add(w, folio, &w->range[i], size);
+		w->limit -= MIN(w->limit, (u64)n);
+	}
+	folio_put(folio);
+}
+
+static void wb_lock(struct wb *w, struct folio *folio)
+{
+	if (folio_trylock(folio))
+		return;
+	wb_drain(w);
+	folio_lock(folio);
+}
+
+static void wb_folio(struct wb *w, struct folio *folio, unsigned flags)
+{
+	u64 start = MAX(w->start, folio->index);
+	u64 end = MIN(w->end, folio->index + folio_sectors(folio));
+	u32 at = (u32)(start - folio->index), last = (u32)(end - folio->index), first, nr;
+	u64 size;
+	int r = 0;
+
+	wb_lock(w, folio);
+	w->nr_ranges = 0;
+	if (folio_has(folio, FOLIO_WRITEBACK)) {
+		if (!(flags & IOMAP_WB_WAIT)) {
+			folio_unlock(folio);
+			folio_put(folio);
+			return;
+		}
+		wb_drain(w);
+		folio_wait_writeback(folio);
+	}
+	size = iomap_size(w->f);
+	while (!r && !folio_has(folio, FOLIO_DEAD) && folio_next_dirty(folio, at, last, &first, &nr)) {
+		r = wb_run(w, folio, first, nr, size);
+		at = first + nr;
+	}
+	if (r)
+		wb_fail(w, r);
+	wb_begin(w, folio, size);
+}
+
+/* ---- whole files ---- */
+
+static void wb_wait_others(struct wb *w)
+{
+	struct mapping *m = &w->f->mapping;
+	u64 sector = w->start;
+	struct folio *folio;
+
+	while (__atomic_load_n(&m->nr_writeback, __ATOMIC_ACQUIRE) &&
+	       (folio = cache_next(m, &sector, w->end))) {
+		folio_wait_writeback(folio);
+		folio_put(folio);
+	}
+}
+
+static void wb_pass(struct wb *w, unsigned flags)
+{
+	struct mapping *m = &w->f->mapping;
+	u64 sector = w->start;
+	struct folio *folio;
+
+	blk_batch_init(&w->batch, w->f->dev);
+	TAILQ_INIT(&w->failed);
+	while (w->limit > 0 && (folio = cache_next_dirty(m, &sector, w->end)))
+		wb_folio(w, folio, flags);
+	wb_drain(w);
+	blk_batch_fini(&w->batch);
+}
+
+int iomap_writeback(struct iomap_file *f, u64 start, u64 end, unsigned flags, u64 nr_max, u64 *written)
+{
+	struct mapping *m = &f->mapping;
+	struct wb w;
+	int r;
+
+	w.f = f;
+	w.open = NULL;
+	w.map.length = 0;
+	w.start = start >> SECTOR_SHIFT;
+	w.end = bytes_to_sectors_up(end);
+	w.limit = nr_max ? nr_max : UINT64_MAX;
+	w.written = 0;
+	w.error = 0;
+	if (__atomic_load_n(&m->nr_dirty, __ATOMIC_ACQUIRE)) {
+		stat_inc(STAT_WRITEBACK_RUNS);
+		r = f->ops->allocate(f, start, end);
+		if (r)
+			wb_fail(&w, r);
+		wb_pass(&w, flags);
+	}
+	if (flags & IOMAP_WB_WAIT) {
+		wb_wait_others(&w);
+		/* What others wrote for us may have failed. */
+		wb_fail(&w, __atomic_load_n(&m->error, __ATOMIC_ACQUIRE));
+	}
+	if (written)
+		*written = w.written;
+	return w.error;
+}
