@@ -38,6 +38,6 @@ inner 'check a true; sleep 1000 & T_PIDS[/nowhere]=$!; echo $! >"$TMPDIR/pid"; t
 kill -0 "$(cat "$T_DIR/pid")" 2>/dev/null
 check_equal 1 $? 'a daemon that a test started is ended'
 
-check_equal '' "$(find "$T_DIR" -name 'foliofs-test.*')" 'the folder of a test is removed'
+check_equal '' "$(find "$T_DIR" -mindepth 1 -name 'foliofs-test.*')" 'the folder of a test is removed'
 
 t_done
