@@ -61,8 +61,8 @@ struct sim_spec {
 	enum sim_cut cut;
 	u64 seed;               /* SIM_RANDOM, tear, permute */
 	u64 subset;             /* SIM_SUBSET */
-	u32 tear;               /* 0, 512 or 4096: unit in which kept writes may be incomplete */
-	bool permute;           /* kept writes are applied in pseudo-random order */
+	u32 tear;               /* 0, 512 or 4096: unit in which kept writes may be incomplete (SIM_PREFIX: only event n - 1) */
+	bool permute;           /* kept events are applied in pseudo-random order */
 };
 
 /*

@@ -1,0 +1,247 @@
+/*
+ * Crash images of a recorded device.
+ *
+ * An image starts as the table of pages after the last flush, which the cutter carries along while
+ * it is asked for later and later crashes, and then gets some of the events since. Only a sector
+ * that is torn inside needs memory of its own.
+ *
+ * Invariants:
+ * 1. The cutter's table points only at data of events and at what the device started with.
+ * 2. The same spec gives the same image: every choice comes from spec->seed.
+ *
+ * Locking: none; a cutter belongs to one thread, and the device is not written while images are made.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "blk/sim_priv.h"
+
+struct sim_cutter {
+	struct sim_dev *sim;
+	const u8 **base;        /* content after base_events events */
+	size_t base_events;
+};
+
+/* splitmix64 */
+static u64 next_random(u64 *state)
+{
+	u64 z = *state += 0x9e3779b97f4a7c15ull;
+
+	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
+	z = (z ^ z >> 27) * 0x94d049bb133111ebull;
+	return z ^ z >> 31;
+}
+
+/* ------------------------------------------------------------------- cutter */
+
+static size_t table_bytes(const struct sim_dev *s)
+{
+	return s->now.sectors * sizeof(*s->start);
+}
+
+int sim_cutter_new(struct blk_dev *dev, struct sim_cutter **out)
+{
+	struct sim_cutter *c = calloc(1, sizeof(*c));
+	struct sim_dev *s = sim_of(dev);
+
+	ASSERT(s->record);
+	if (!c)
+		return -ENOMEM;
+	c->sim = s;
+	c->base = malloc(table_bytes(s));
+	if (!c->base) {
+		free(c);
+		return -ENOMEM;
+	}
+	memcpy(c->base, s->start, table_bytes(s));
+	*out = c;
+	return 0;
+}
+
+void sim_cutter_free(struct sim_cutter *c)
+{
+	if (!c)
+		return;
+	free(c->base);
+	free(c);
+}
+
+static const u8 *event_page(const struct sim_event *ev, u64 i)
+{
+	return ev->kind == SIM_WRITE ? ev->data + (i << SECTOR_SHIFT) : NULL;
+}
+
+static bool changes_content(const struct sim_event *ev)
+{
+	return ev->kind == SIM_WRITE || ev->kind == SIM_DISCARD;
+}
+
+static void move_base(struct sim_cutter *c, size_t to)
+{
+	if (to < c->base_events) {
+		memcpy(c->base, c->sim->start, table_bytes(c->sim));
+		c->base_events = 0;
+	}
+	for (; c->base_events < to; c->base_events++) {
+		const struct sim_event *ev = &c->sim->events[c->base_events];
+
+		for (u64 i = 0; changes_content(ev) && i < ev->nr; i++)
+			c->base[ev->sector + i] = event_page(ev, i);
+	}
+}
+
+/* ------------------------------------------------------------ applying events */
+
+static void apply_whole(struct sim_pages *p, const struct sim_event *ev)
+{
+	for (u64 i = 0; i < ev->nr; i++)
+		sim_pages_point(p, ev->sector + i, event_page(ev, i));
+}
+
+/* Units of the write that reached the disk, one call a unit: a cut after `keep` units, or any subset. */
+struct tearing {
+	u64 random;
+	bool cut;
+	u64 keep;
+};
+
+static bool unit_arrived(struct tearing *t)
+{
+	if (!t->cut)
+		return next_random(&t->random) & 1;
+	if (!t->keep)
+		return false;
+	t->keep--;
+	return true;
+}
+
+static int tear_sector(struct sim_pages *p, u64 sector, const u8 *data, u32 unit,
+		       struct tearing *t)
+{
+	for (u32 off = 0; off < SECTOR_SIZE; off += unit) {
+		u8 *own;
+
+		if (!unit_arrived(t))
+			continue;
+		own = sim_pages_own(p, sector);
+		if (!own)
+			return -ENOMEM;
+		memcpy(own + off, data + off, unit);
+	}
+	return 0;
+}
+
+/* Half of the writes arrive whole; of the others, half are cut and half have holes. */
+static int apply_torn(struct sim_pages *p, const struct sim_event *ev, u32 unit, u64 *random)
+{
+	u64 units = ev->nr * (SECTOR_SIZE / unit);
+	u64 dice = next_random(random);
+	struct tearing t = { .random = next_random(random), .cut = dice & 2 };
+	int err = 0;
+
+	if (ev->kind != SIM_WRITE || dice & 1) {
+		apply_whole(p, ev);
+		return 0;
+	}
+	t.keep = next_random(random) % units;
+	for (u64 i = 0; i < ev->nr && !err; i++)
+		err = tear_sector(p, ev->sector + i, event_page(ev, i), unit, &t);
+	return err;
+}
+
+/* ------------------------------------------------------------------ choosing */
+
+/* The events that reach the disk, as indices in the order in which they do. */
+struct choice {
+	size_t *index;
+	size_t nr;
+};
+
+static bool is_kept(const struct sim_spec *spec, size_t i, unsigned keep_of_8, u64 *random)
+{
+	switch (spec->cut) {
+	case SIM_PREFIX:
+		return true;
+	case SIM_RANDOM:
+		return (next_random(random) & 7) < keep_of_8;
+	case SIM_SUBSET:
+		return i < 64 && spec->subset >> i & 1;
+	}
+	return false;
+}
+
+static void shuffle(struct choice *c, u64 *random)
+{
+	for (size_t i = c->nr; i > 1; i--) {
+		size_t j = next_random(random) % i, swap = c->index[i - 1];
+
+		c->index[i - 1] = c->index[j];
+		c->index[j] = swap;
+	}
+}
+
+/* Some crashes lose nearly everything, some nearly nothing. */
+static int choose(const struct sim_dev *s, const struct sim_spec *spec, size_t from,
+		  struct choice *c, u64 *random)
+{
+	static const unsigned keep_of_8[] = { 1, 4, 4, 7 };
+	unsigned keep = keep_of_8[next_random(random) & 3];
+	size_t seen = 0;
+
+	c->nr = 0;
+	c->index = malloc((spec->events - from + 1) * sizeof(*c->index));
+	if (!c->index)
+		return -ENOMEM;
+	for (size_t i = from; i < spec->events; i++)
+		if (changes_content(&s->events[i]) && is_kept(spec, seen++, keep, random))
+			c->index[c->nr++] = i;
+	if (spec->permute)
+		shuffle(c, random);
+	return 0;
+}
+
+static int apply(struct sim_pages *p, const struct sim_dev *s, const struct sim_spec *spec,
+		 const struct choice *c, u64 *random)
+{
+	int err = 0;
+
+	for (size_t k = 0; k < c->nr && !err; k++) {
+		const struct sim_event *ev = &s->events[c->index[k]];
+		bool tear = spec->tear &&
+			    (spec->cut != SIM_PREFIX || c->index[k] == spec->events - 1);
+
+		if (tear)
+			err = apply_torn(p, ev, spec->tear, random);
+		else
+			apply_whole(p, ev);
+	}
+	return err;
+}
+
+int sim_image(struct sim_cutter *c, const struct sim_spec *spec, bool record, struct blk_dev **out)
+{
+	struct sim_dev *s = c->sim, *image;
+	size_t from = sim_last_flush(&s->dev, spec->events);
+	u64 random = spec->seed;
+	struct choice choice;
+	int err;
+
+	ASSERT(spec->tear == 0 || spec->tear == 512 || spec->tear == SECTOR_SIZE);
+	move_base(c, from);
+	err = choose(s, spec, from, &choice, &random);
+	if (err)
+		return err;
+	err = sim_make(s->now.sectors, s->dev.logical_size, c->base, &image);
+	if (!err) {
+		err = apply(&image->now, s, spec, &choice, &random);
+		if (!err && record)
+			err = sim_start_recording(image);
+		if (err)
+			blk_close(&image->dev);
+	}
+	free(choice.index);
+	if (!err)
+		*out = &image->dev;
+	return err;
+}
