@@ -59,12 +59,15 @@ END_TEST
 START_TEST(two_inodes_are_locked_by_the_nested_call)
 {
 	setup();
+	/* Always in one order, as the caller of _nested must see to. */
 	rwlock_wrlock(&rw);
 	rwlock_wrlock_nested(&rw2);
 	rwlock_unlock(&rw);
-	rwlock_rdlock_nested(&rw);
-	rwlock_unlock(&rw);
 	rwlock_unlock(&rw2);
+	rwlock_rdlock(&rw);
+	rwlock_rdlock_nested(&rw2);
+	rwlock_unlock(&rw2);
+	rwlock_unlock(&rw);
 }
 END_TEST
 
