@@ -1,0 +1,380 @@
+/* Rules of views, handles and commits, without crashes (those are in test_crash.c). */
+#include "bank.h"
+#include "check_main.h"
+
+#include "base/err.h"
+#include "base/log.h"
+#include "blk/sim.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+
+static struct bank *bank;
+static struct blk_dev *dev;
+
+static void setup_log(u64 sectors)
+{
+	struct cache_config cfg = { .bytes = 4u << 20, .max_order = 0xff };
+	struct sim_opts so = { .sectors = sectors, .record = true };
+
+	ck_assert_int_eq(cache_init(&cfg), 0);
+	bank = malloc(sizeof(*bank));
+	ck_assert_int_eq(sim_open(&so, &dev), 0);
+	bank_format(bank, dev, 11);
+	ck_assert_int_eq(bank_open(bank), 0);
+}
+
+static void setup(void)
+{
+	setup_log(3072);
+}
+
+static void teardown(void)
+{
+	blk_close(dev);
+	free(bank);
+	cache_fini();
+}
+
+static u64 account(unsigned i)
+{
+	return fmt_map_sector(&bank->geo, 0) + i;
+}
+
+struct set { unsigned i; u32 value; int error; unsigned runs; };
+
+static int body_set(struct view *v, void *arg)
+{
+	struct set *s = arg;
+	struct fmt_map *m;
+	int r = view_edit(v, account(s->i), FMT_KIND_MAP, (void **)&m);
+
+	s->runs++;
+	if (r)
+		return r;
+	m->entry[5] = put32(s->value);
+	return s->error;
+}
+
+static int body_get(struct view *v, void *arg)
+{
+	struct set *s = arg;
+	const struct fmt_map *m;
+	int r = view_get(v, account(s->i), FMT_KIND_MAP, (const void **)&m);
+
+	if (!r)
+		s->value = get32(m->entry[5]);
+	return r;
+}
+
+static u32 value_of(unsigned i)
+{
+	struct set s = { .i = i };
+
+	ck_assert_int_eq(jnl_read(bank->j, body_get, &s), 0);
+	return s.value;
+}
+
+START_TEST(a_body_is_run_again_when_a_buffer_is_not_in_memory)
+{
+	struct set s = { .i = 3, .value = 9 };
+
+	setup();
+	ck_assert_int_eq(jnl_run(bank->j, 1, body_set, &s, NULL), 0);
+	ck_assert_uint_eq(s.runs, 2);
+	ck_assert_uint_eq(value_of(3), 9);
+	jnl_close(bank->j, false);
+	teardown();
+}
+END_TEST
+
+START_TEST(a_body_that_fails_changes_nothing)
+{
+	struct set s = { .i = 3, .value = 9, .error = -ENOSPC };
+
+	setup();
+	ck_assert_int_eq(jnl_run(bank->j, 1, body_set, &s, NULL), -ENOSPC);
+	ck_assert_uint_eq(value_of(3), 0);
+	ck_assert_uint_eq(jnl_newest_seq(bank->j), jnl_durable_seq(bank->j));
+	jnl_close(bank->j, false);
+	teardown();
+}
+END_TEST
+
+START_TEST(a_body_that_writes_what_is_there_logs_nothing)
+{
+	struct set s = { .i = 3, .value = 0 };
+	u64 seq = 77;
+
+	setup();
+	ck_assert_int_eq(jnl_run(bank->j, 1, body_set, &s, &seq), 0);
+	ck_assert_uint_eq(seq, 77);
+	ck_assert_uint_eq(jnl_newest_seq(bank->j), jnl_durable_seq(bank->j));
+	jnl_close(bank->j, false);
+	teardown();
+}
+END_TEST
+
+static unsigned count_events(size_t from, enum sim_kind kind)
+{
+	unsigned n = 0;
+
+	for (size_t i = from; i < sim_nr_events(dev); i++)
+		n += sim_event_get(dev, i).kind == kind;
+	return n;
+}
+
+START_TEST(a_commit_is_one_write_and_one_flush_and_a_second_one_nothing)
+{
+	struct set s = { .i = 3, .value = 9 };
+	size_t before;
+	u64 seq;
+
+	setup();
+	ck_assert_int_eq(jnl_run(bank->j, 1, body_set, &s, &seq), 0);
+	s = (struct set){ .i = 4, .value = 10 };
+	ck_assert_int_eq(jnl_run(bank->j, 1, body_set, &s, &seq), 0);
+	before = sim_nr_events(dev);
+	ck_assert_int_eq(jnl_commit(bank->j, seq), 0);
+	ck_assert_uint_eq(count_events(before, SIM_WRITE), 1);
+	ck_assert_uint_eq(count_events(before, SIM_FLUSH), 1);
+	ck_assert_int_eq(jnl_commit(bank->j, seq), 0);
+	ck_assert_uint_eq(sim_nr_events(dev), before + 2);
+	jnl_close(bank->j, false);
+	teardown();
+}
+END_TEST
+
+START_TEST(a_buffer_changed_often_is_logged_once)
+{
+	struct set s = { .i = 3 };
+	size_t before;
+	u64 seq = 0;
+
+	setup();
+	for (s.value = 1; s.value < 1000; s.value++)
+		ck_assert_int_eq(jnl_run(bank->j, 1, body_set, &s, &seq), 0);
+	before = sim_nr_events(dev);
+	ck_assert_int_eq(jnl_commit(bank->j, seq), 0);
+	ck_assert_uint_le(sim_event_get(dev, before).nr, 2);
+	jnl_close(bank->j, false);
+	teardown();
+}
+END_TEST
+
+START_TEST(after_a_clean_close_nothing_is_replayed_and_all_is_in_place)
+{
+	struct jnl_config cfg;
+	struct jnl_recovery rec;
+
+	setup();
+	for (unsigned i = 0; i < 500; i++)
+		ck_assert_int_eq(bank_step(bank), 0);
+	ck_assert_int_eq(jnl_close(bank->j, false), 0);
+	cfg = (struct jnl_config){ .dev = dev, .geo = &bank->geo, .readonly = true };
+	ck_assert_int_eq(jnl_open(&cfg, &bank->j, &rec), 0);
+	ck_assert(rec.was_clean);
+	ck_assert_uint_eq(rec.transactions, 0);
+	jnl_close(bank->j, false);
+	ck_assert_ptr_null(bank_verify(bank, dev, sim_nr_events(dev)));
+	teardown();
+}
+END_TEST
+
+START_TEST(a_read_only_open_of_a_dirty_log_replays_in_memory_and_writes_nothing)
+{
+	struct set s = { .i = 3, .value = 9 };
+	struct jnl_config cfg;
+	struct jnl_recovery rec;
+	size_t events;
+	u64 seq;
+
+	setup();
+	ck_assert_int_eq(jnl_run(bank->j, 1, body_set, &s, &seq), 0);
+	ck_assert_int_eq(jnl_commit(bank->j, seq), 0);
+	jnl_close(bank->j, true);
+	events = sim_nr_events(dev);
+	cfg = (struct jnl_config){ .dev = dev, .geo = &bank->geo, .readonly = true };
+	ck_assert_int_eq(jnl_open(&cfg, &bank->j, &rec), 0);
+	ck_assert_uint_eq(rec.transactions, 1);
+	ck_assert_uint_eq(value_of(3), 9);
+	ck_assert_int_eq(jnl_run(bank->j, 1, body_set, &s, &seq), -EROFS);
+	jnl_close(bank->j, false);
+	ck_assert_uint_eq(sim_nr_events(dev), events);
+	teardown();
+}
+END_TEST
+
+static int fail_log_writes(void *arg, const struct blk_fault *f)
+{
+	(void)arg;
+	return f->op == BLK_FAULT_WRITE && f->kind == BLK_LOG ? -EIO : 0;
+}
+
+static int fail_metadata_reads(void *arg, const struct blk_fault *f)
+{
+	(void)arg;
+	return f->op == BLK_FAULT_READ && f->kind == BLK_META ? -EIO : 0;
+}
+
+START_TEST(a_failed_commit_makes_the_journal_read_only)
+{
+	struct set s = { .i = 3, .value = 9 };
+	u64 seq;
+
+	setup();
+	ck_assert_int_eq(jnl_run(bank->j, 1, body_set, &s, &seq), 0);
+	blk_fault_set(dev, fail_log_writes, NULL);
+	ck_assert_int_eq(jnl_commit(bank->j, seq), -EIO);
+	blk_fault_set(dev, NULL, NULL);
+	ck_assert_int_eq(jnl_commit(bank->j, seq), -EIO);
+	ck_assert_int_eq(jnl_run(bank->j, 1, body_set, &s, &seq), -EROFS);
+	ck_assert_uint_eq(value_of(3), 9);
+	ck_assert_int_eq(jnl_close(bank->j, false), -EIO);
+	teardown();
+}
+END_TEST
+
+START_TEST(a_buffer_that_cannot_be_read_fails_the_run_alone)
+{
+	struct set s = { .i = 3, .value = 9 };
+
+	setup();
+	blk_fault_set(dev, fail_metadata_reads, NULL);
+	ck_assert_int_eq(jnl_run(bank->j, 1, body_set, &s, NULL), -EIO);
+	blk_fault_set(dev, NULL, NULL);
+	ck_assert_int_eq(jnl_run(bank->j, 1, body_set, &s, NULL), 0);
+	ck_assert_int_eq(jnl_close(bank->j, false), 0);
+	teardown();
+}
+END_TEST
+
+START_TEST(a_damaged_buffer_is_refused)
+{
+	struct set s = { .i = 3 };
+	u8 *junk = aligned_alloc(SECTOR_SIZE, SECTOR_SIZE);
+
+	setup();
+	memset(junk, 0x5a, SECTOR_SIZE);
+	ck_assert_int_eq(blk_write(dev, account(3), junk, 1, BLK_META), 0);
+	ck_assert_int_lt(jnl_read(bank->j, body_get, &s), 0);
+	jnl_close(bank->j, false);
+	free(junk);
+	teardown();
+}
+END_TEST
+
+START_TEST(a_log_much_smaller_than_the_changes_makes_room_by_checkpoints)
+{
+	setup();
+	for (unsigned i = 0; i < 3900; i++)
+		ck_assert_int_eq(bank_step(bank), 0);
+	ck_assert_int_eq(jnl_close(bank->j, false), 0);
+	ck_assert_ptr_null(bank_verify(bank, dev, sim_nr_events(dev)));
+	teardown();
+}
+END_TEST
+
+/* Threads add to an account each and check that pairs always agree. */
+struct pair { unsigned i; bool torn; };
+
+static int body_pair(struct view *v, void *arg)
+{
+	struct pair *p = arg;
+	struct fmt_map *a, *b;
+	int r = view_edit(v, account(p->i), FMT_KIND_MAP, (void **)&a);
+
+	if (!r)
+		r = view_edit(v, account(p->i + 1), FMT_KIND_MAP, (void **)&b);
+	if (r)
+		return r;
+	a->entry[9] = put32(get32(a->entry[9]) + 1);
+	b->entry[700] = put32(get32(b->entry[700]) + 1);
+	return 0;
+}
+
+static int body_look(struct view *v, void *arg)
+{
+	struct pair *p = arg;
+	const struct fmt_map *a, *b;
+	int r = view_get(v, account(p->i), FMT_KIND_MAP, (const void **)&a);
+
+	if (!r)
+		r = view_get(v, account(p->i + 1), FMT_KIND_MAP, (const void **)&b);
+	if (!r)
+		p->torn = get32(a->entry[9]) != get32(b->entry[700]);
+	return r;
+}
+
+static void *writer(void *arg)
+{
+	struct pair p = { .i = (unsigned)(uintptr_t)arg };
+	u64 seq;
+
+	for (unsigned n = 0; n < 2000; n++) {
+		ck_assert_int_eq(jnl_run(bank->j, 2, body_pair, &p, &seq), 0);
+		if (n % 16 == 0)
+			ck_assert_int_eq(jnl_commit(bank->j, seq), 0);
+		if (n % 100 == 0)
+			jnl_kick_checkpoint(bank->j);
+	}
+	return NULL;
+}
+
+static void *reader(void *arg)
+{
+	struct pair p = { .i = (unsigned)(uintptr_t)arg };
+
+	for (unsigned n = 0; n < 6000; n++) {
+		ck_assert_int_eq(jnl_read(bank->j, body_look, &p), 0);
+		ck_assert(!p.torn);
+	}
+	return NULL;
+}
+
+START_TEST(readers_never_see_half_a_handle_whatever_commits_and_checkpoints_do)
+{
+	struct jnl_config cfg;
+	pthread_t t[4];
+
+	setup();
+	ck_assert_int_eq(jnl_close(bank->j, false), 0);
+	cfg = (struct jnl_config){ .dev = dev, .geo = &bank->geo, .threads = true, .commit_ms = 2 };
+	ck_assert_int_eq(jnl_open(&cfg, &bank->j, NULL), 0);
+	for (unsigned i = 0; i < 4; i++)
+		ck_assert_int_eq(pthread_create(&t[i], NULL, i < 2 ? writer : reader,
+						(void *)(uintptr_t)(i % 2 * 2)), 0);
+	for (unsigned i = 0; i < 4; i++)
+		pthread_join(t[i], NULL);
+	ck_assert_int_eq(jnl_close(bank->j, false), 0);
+	ck_assert_int_eq(bank_open(bank), 0);
+	{
+		struct pair p = { .i = 2 };
+
+		ck_assert_int_eq(jnl_read(bank->j, body_look, &p), 0);
+		ck_assert(!p.torn);
+	}
+	jnl_close(bank->j, false);
+	teardown();
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("journal");
+
+	log_set_level(LOG_LEVEL_ERR);
+	check_add(s, a_body_is_run_again_when_a_buffer_is_not_in_memory);
+	check_add(s, a_body_that_fails_changes_nothing);
+	check_add(s, a_body_that_writes_what_is_there_logs_nothing);
+	check_add(s, a_commit_is_one_write_and_one_flush_and_a_second_one_nothing);
+	check_add(s, a_buffer_changed_often_is_logged_once);
+	check_add(s, after_a_clean_close_nothing_is_replayed_and_all_is_in_place);
+	check_add(s, a_read_only_open_of_a_dirty_log_replays_in_memory_and_writes_nothing);
+	check_add(s, a_failed_commit_makes_the_journal_read_only);
+	check_add(s, a_buffer_that_cannot_be_read_fails_the_run_alone);
+	check_add(s, a_damaged_buffer_is_refused);
+	check_add(s, a_log_much_smaller_than_the_changes_makes_room_by_checkpoints);
+	check_add(s, readers_never_see_half_a_handle_whatever_commits_and_checkpoints_do);
+	return check_main(s);
+}
