@@ -18,10 +18,10 @@
 set -u
 
 FOLIOFS_BUILD=${FOLIOFS_BUILD:-$(cd "$(dirname "$0")/../.." && pwd)/build/test}
-FOLIOFS=$FOLIOFS_BUILD/tools/foliofs
-MKFS=$FOLIOFS_BUILD/tools/mkfs.foliofs
-FSCK=$FOLIOFS_BUILD/tools/fsck.foliofs
-CTL=$FOLIOFS_BUILD/tools/foliofsctl
+FOLIOFS=$FOLIOFS_BUILD/foliofs
+MKFS=$FOLIOFS_BUILD/mkfs.foliofs
+FSCK=$FOLIOFS_BUILD/fsck.foliofs
+CTL=$FOLIOFS_BUILD/foliofsctl
 export FOLIOFS_BUILD FOLIOFS MKFS FSCK CTL
 export UBSAN_OPTIONS=${UBSAN_OPTIONS:-halt_on_error=1:print_stacktrace=1}
 
