@@ -217,6 +217,7 @@ detach()
 # umount_fs MOUNTPOINT: unmounts and waits for the daemon; false unless it ends with 0.
 umount_fs()
 {
+	[ -n "${T_PIDS[$1]:-}" ] || return 1
 	timeout 120 sync -f "$1" 2>/dev/null
 	wait_until 20 detach "$1" >/dev/null 2>&1 || return 1
 	reap_fs "$1"
@@ -225,6 +226,7 @@ umount_fs()
 # kill_fs MOUNTPOINT: the daemon dies at once, as in a crash; the dead mount is removed.
 kill_fs()
 {
+	[ -n "${T_PIDS[$1]:-}" ] || return 1
 	kill -9 "${T_PIDS[$1]}"
 	wait "${T_PIDS[$1]}" 2>/dev/null
 	unset "T_PIDS[$1]"
