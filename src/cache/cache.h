@@ -142,7 +142,7 @@ static inline bool folio_has(const struct folio *f, u32 flag)
 
 /* Sector state; first/nr are sectors within the folio; all changes under the folio lock. */
 bool folio_range_uptodate(const struct folio *f, u32 first, u32 nr);
-/* First run of not-uptodate sectors in [first, end): 1 and *run_first/*run_nr, or 0. */
+/* First run of not-uptodate sectors in [first, end): 1 and the run, or 0. */
 int folio_next_stale(const struct folio *f, u32 first, u32 end, u32 *run_first, u32 *run_nr);
 void folio_mark_uptodate(struct folio *f, u32 first, u32 nr);
 void folio_clear_uptodate(struct folio *f, u32 first, u32 nr);
