@@ -97,6 +97,7 @@ struct fs {
 	TAILQ_HEAD(, inode) dirty;
 	pthread_t flusher;
 	bool flusher_runs, flusher_stop, flusher_kick;
+	bool storing, unmounting;   /* fs_pre_commit() runs; it must not begin any more */
 };
 
 /*
@@ -124,20 +125,28 @@ void inode_encode(const struct ino_attr *a, u64 size, bool inl, u32 inline_len, 
 struct inode_edit {
 	struct inode *ip;
 	struct ino_attr attr;
+	struct ino_attr was;        /* as begin found them */
 	u64 disk_size;
 	u32 gen;
 	bool deleted;               /* becomes an inode without links */
 };
 void inode_edit_begin(struct inode_edit *e, struct inode *ip);
 int inode_edit_end(struct view *v, struct inode_edit *e);
+struct inode *inode_new(struct fs *fs, u64 ino);      /* one reference, no attributes; NULL: no memory */
 void inode_drop(struct inode *ip);                    /* frees the object; in no table, unused */
+int inode_load(struct inode *ip);                     /* attributes from the item; -ESTALE */
+u64 inode_size(const struct inode *ip);               /* in memory, bytes */
+bool inode_is_idle(const struct inode *ip);           /* nothing to store, write or complete */
+/* Does the file system take changes? 0, -EROFS */
+int fs_may_change(struct fs *fs);
 
-/* attr.c; `lock` is held: shared is enough for the first, exclusive for the second */
-void inode_touch_atime(struct inode *ip);             /* as the mount's atime option says */
-void inode_touch_write(struct inode *ip, bool kill_suid); /* mtime, ctime, and the setuid bits off */
+/* attr.c */
+void inode_touch_atime(struct inode *ip);             /* as the mount's atime option says; no lock needed */
+void inode_touch_write(struct inode *ip, bool kill_suid); /* mtime, ctime, setuid bits off; lock exclusive */
 
 /* sync.c */
 void fs_pre_commit(struct fs *fs);    /* complete and store all queued inodes; for the commit thread */
+void fs_pre_commit_stop(struct fs *fs); /* not from here on; waits for the one that runs */
 
 /* itable.c */
 int itable_init(struct fs *fs);

@@ -1,0 +1,374 @@
+/*
+ * The table of inodes in memory: numbers to objects, references, eviction, deletion.
+ *
+ * Invariants:
+ *  1. At most one object of a number is in the table that is not `loading`; a loader that finds
+ *     another object when it is done throws its own away.
+ *  2. refs changes from 1 to 0 only under table_lock; from 0 to 1 under table_lock, or under
+ *     dirty_lock for an inode on the dirty list (the flusher). So whoever holds both and sees 0
+ *     has the inode alone.
+ *  3. Unused inodes with links are on the LRU list; the flusher may hold some of them, which
+ *     eviction passes by. Inodes without links stay until they are deleted.
+ *  4. An evicted inode is idle: what is on the disk or published is the truth about it.
+ *  5. Deleting needs: no links, no references, not known outside. `dying` stays in the table until
+ *     the item is gone, so nobody loads it in between; fs_iget() says -ESTALE.
+ *
+ * Locks: table_lock (RANK_INODE_TABLE), inside it dirty_lock or the lock of the known table.
+ * Loading, deleting and dropping run without them.
+ */
+#include <stdlib.h>
+
+#include "base/err.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "fs/inode.h"
+#include "fs/known.h"
+
+#define TABLE_SIZE 16384u
+#define UNUSED_MAX 8192u
+#define EVICT_TRIES 8u
+
+int itable_init(struct fs *fs)
+{
+	fs->table = calloc(TABLE_SIZE, sizeof(struct inode *));
+	fs->known = known_new();
+	if (!fs->table || !fs->known) {
+		free(fs->table);
+		known_free(fs->known);
+		return -ENOMEM;
+	}
+	fs->table_size = TABLE_SIZE;
+	mutex_init(&fs->table_lock, RANK_INODE_TABLE);
+	cond_init(&fs->table_cond);
+	mutex_init(&fs->dirty_lock, RANK_FLUSHER);
+	cond_init(&fs->dirty_cond);
+	TAILQ_INIT(&fs->unused);
+	TAILQ_INIT(&fs->dirty);
+	return 0;
+}
+
+/* ---- the hash, table_lock held ---- */
+
+static struct inode **chain(struct fs *fs, u64 ino)
+{
+	return &fs->table[hash_mix64(ino) & (fs->table_size - 1)];
+}
+
+static struct inode *find(struct fs *fs, u64 ino)
+{
+	struct inode *ip = *chain(fs, ino);
+
+	while (ip && ip->ino != ino)
+		ip = ip->hash_next;
+	return ip;
+}
+
+static void link_inode(struct fs *fs, struct inode *ip)
+{
+	struct inode **head = chain(fs, ip->ino);
+
+	ip->hash_next = *head;
+	*head = ip;
+	fs->nr_inodes++;
+}
+
+static void unlink_inode(struct fs *fs, struct inode *ip)
+{
+	struct inode **p = chain(fs, ip->ino);
+
+	while (*p != ip)
+		p = &(*p)->hash_next;
+	*p = ip->hash_next;
+	fs->nr_inodes--;
+}
+
+static void lru_add(struct fs *fs, struct inode *ip)
+{
+	if (ip->on_lru)
+		TAILQ_REMOVE(&fs->unused, ip, lru_link);
+	else
+		fs->nr_unused++;
+	ip->on_lru = true;
+	TAILQ_INSERT_TAIL(&fs->unused, ip, lru_link);
+}
+
+static void lru_remove(struct fs *fs, struct inode *ip)
+{
+	if (!ip->on_lru)
+		return;
+	ip->on_lru = false;
+	TAILQ_REMOVE(&fs->unused, ip, lru_link);
+	fs->nr_unused--;
+}
+
+/* Called while a handle publishes the inode: nobody can have loaded it before. */
+void itable_insert(struct fs *fs, struct inode *ip)
+{
+	mutex_lock(&fs->table_lock);
+	link_inode(fs, ip);
+	mutex_unlock(&fs->table_lock);
+}
+
+/* ---- eviction ---- */
+
+/* Rule 2: no user, not even the flusher. When it is taken, it leaves the dirty list for good. */
+static bool take_alone(struct fs *fs, struct inode *ip, bool need_idle)
+{
+	bool alone;
+
+	mutex_lock(&fs->dirty_lock);
+	alone = __atomic_load_n(&ip->refs, __ATOMIC_ACQUIRE) == 0 &&
+		(!need_idle || inode_is_idle(ip));
+	if (alone && ip->on_dirty_list) {
+		TAILQ_REMOVE(&fs->dirty, ip, dirty_link);
+		ip->on_dirty_list = false;
+	}
+	mutex_unlock(&fs->dirty_lock);
+	return alone;
+}
+
+/* One unused inode out of the table, or NULL. Busy ones go to the end of the queue. */
+static struct inode *pick_victim(struct fs *fs)
+{
+	for (unsigned i = 0; i < EVICT_TRIES && fs->nr_unused > UNUSED_MAX; i++) {
+		struct inode *ip = TAILQ_FIRST(&fs->unused);
+
+		if (take_alone(fs, ip, true)) {
+			lru_remove(fs, ip);
+			unlink_inode(fs, ip);
+			return ip;
+		}
+		lru_add(fs, ip);
+	}
+	return NULL;
+}
+
+/* ---- deletion ---- */
+
+static void delete_inode(struct fs *fs, struct inode *ip)
+{
+	int r = 0;
+
+	cache_drop(&ip->file.mapping, 0, UINT64_MAX);
+	if (!fs_readonly(fs))
+		r = orphan_delete(fs, ip->ino);
+	if (r)
+		log_err("inode %llu could not be deleted: %s; the next mount tries again",
+			(unsigned long long)ip->ino, err_text(r));
+	mutex_lock(&fs->table_lock);
+	unlink_inode(fs, ip);
+	cond_broadcast(&fs->table_cond);
+	mutex_unlock(&fs->table_lock);
+	inode_drop(ip);
+}
+
+/* table_lock held. Is it this thread's to delete? Then it is dying. */
+static bool may_delete(struct fs *fs, struct inode *ip, bool ignore_known)
+{
+	if (!ip->deleted || ip->dying || ip->loading)
+		return false;
+	if (!ignore_known && known_count(fs->known, ip->ino))
+		return false;
+	if (!take_alone(fs, ip, false))
+		return false;
+	lru_remove(fs, ip);
+	ip->dying = true;
+	return true;
+}
+
+void fs_remember(struct fs *fs, u64 ino)
+{
+	known_add(fs->known, ino, 1);
+}
+
+void fs_forget(struct fs *fs, u64 ino, u64 count)
+{
+	struct inode *ip;
+	bool mine;
+
+	if (known_sub(fs->known, ino, count))
+		return;
+	mutex_lock(&fs->table_lock);
+	ip = find(fs, ino);
+	mine = ip && may_delete(fs, ip, false);
+	mutex_unlock(&fs->table_lock);
+	if (mine)
+		delete_inode(fs, ip);
+}
+
+/* ---- references ---- */
+
+struct inode *fs_ihold(struct inode *ip)
+{
+	__atomic_fetch_add(&ip->refs, 1, __ATOMIC_ACQ_REL);
+	return ip;
+}
+
+static bool put_not_last(struct inode *ip)
+{
+	u32 refs = __atomic_load_n(&ip->refs, __ATOMIC_RELAXED);
+
+	while (refs > 1)
+		if (__atomic_compare_exchange_n(&ip->refs, &refs, refs - 1, true,
+						__ATOMIC_RELEASE, __ATOMIC_RELAXED))
+			return true;
+	return false;
+}
+
+void fs_iput(struct inode *ip)
+{
+	struct inode *victim = NULL;
+	struct fs *fs;
+	bool mine = false;
+
+	if (!ip || put_not_last(ip))
+		return;
+	fs = ip->fs;
+	mutex_lock(&fs->table_lock);
+	if (__atomic_fetch_sub(&ip->refs, 1, __ATOMIC_ACQ_REL) == 1) {
+		if (!ip->deleted)
+			lru_add(fs, ip);
+		mine = may_delete(fs, ip, false);
+		victim = pick_victim(fs);
+	}
+	mutex_unlock(&fs->table_lock);
+	if (mine)
+		delete_inode(fs, ip);
+	if (victim)
+		inode_drop(victim);
+}
+
+/* Waits while somebody loads it. table_lock held; NULL: not in memory. */
+static struct inode *find_loaded(struct fs *fs, u64 ino)
+{
+	struct inode *ip;
+
+	while ((ip = find(fs, ino)) && ip->loading)
+		cond_wait(&fs->table_cond, &fs->table_lock);
+	return ip;
+}
+
+static int take(struct fs *fs, struct inode *ip, struct inode **out)
+{
+	if (ip->dying)
+		return -ESTALE;
+	fs_ihold(ip);
+	lru_remove(fs, ip);
+	*out = ip;
+	return 0;
+}
+
+/* The loader's end: into use, or away (rule 1: a new inode of this number may have come first). */
+static int finish_load(struct fs *fs, struct inode *ip, int error, struct inode **out)
+{
+	struct inode *other;
+	int r = error;
+
+	mutex_lock(&fs->table_lock);
+	ip->loading = false;
+	other = find(fs, ip->ino);
+	if (!error && other == ip) {
+		*out = ip;
+		ip = NULL;
+	} else {
+		unlink_inode(fs, ip);
+		if (other != ip)
+			r = take(fs, other, out);
+	}
+	cond_broadcast(&fs->table_cond);
+	mutex_unlock(&fs->table_lock);
+	inode_drop(ip);
+	return r;
+}
+
+int fs_iget(struct fs *fs, u64 ino, struct inode **out)
+{
+	struct inode *ip, *fresh;
+	int r;
+
+	if (ino == 0)
+		return -ESTALE;
+	mutex_lock(&fs->table_lock);
+	ip = find_loaded(fs, ino);
+	r = ip ? take(fs, ip, out) : -ENOENT;
+	mutex_unlock(&fs->table_lock);
+	if (ip)
+		return r;
+
+	fresh = inode_new(fs, ino);
+	if (!fresh)
+		return -ENOMEM;
+	fresh->loading = true;
+	mutex_lock(&fs->table_lock);
+	ip = find_loaded(fs, ino);
+	if (ip)
+		r = take(fs, ip, out);
+	else
+		link_inode(fs, fresh);
+	mutex_unlock(&fs->table_lock);
+	if (ip) {
+		inode_drop(fresh);
+		return r;
+	}
+	return finish_load(fs, fresh, inode_load(fresh), out);
+}
+
+/* ---- the end ---- */
+
+/* Unlinked inodes that only the outside still knew: at unmount nobody can ask for them again. */
+static void delete_all(struct fs *fs)
+{
+	for (u32 i = 0; i < fs->table_size;) {
+		struct inode *ip;
+
+		mutex_lock(&fs->table_lock);
+		ip = fs->table[i];
+		while (ip && !may_delete(fs, ip, true))
+			ip = ip->hash_next;
+		mutex_unlock(&fs->table_lock);
+		if (ip)
+			delete_inode(fs, ip);
+		else
+			i++;
+	}
+}
+
+static void report_lost(const struct inode *ip)
+{
+	u64 nr = ip->file.mapping.nr_dirty;
+
+	if (ip->refs)
+		log_err("inode %llu is still in use (%u) at unmount", (unsigned long long)ip->ino,
+			ip->refs);
+	if (nr && !ip->deleted)
+		log_err("inode %llu: %llu KiB could not be written and are lost",
+			(unsigned long long)ip->ino, (unsigned long long)nr * SECTOR_SIZE / 1024);
+}
+
+static void drop_chain(struct fs *fs, struct inode **head, bool crash)
+{
+	struct inode *ip;
+
+	while ((ip = *head)) {
+		*head = ip->hash_next;
+		if (!crash)
+			report_lost(ip);
+		if (ip->on_dirty_list)
+			TAILQ_REMOVE(&fs->dirty, ip, dirty_link);
+		inode_drop(ip);
+	}
+}
+
+void itable_fini(struct fs *fs, bool crash)
+{
+	if (!crash)
+		delete_all(fs);
+	for (u32 i = 0; i < fs->table_size; i++)
+		drop_chain(fs, &fs->table[i], crash);
+	free(fs->table);
+	known_free(fs->known);
+	cond_fini(&fs->dirty_cond);
+	mutex_fini(&fs->dirty_lock);
+	cond_fini(&fs->table_cond);
+	mutex_fini(&fs->table_lock);
+}

@@ -1,0 +1,204 @@
+/*
+ * Making things durable: fsync, sync, and what the commit thread and the flusher need stored first.
+ *
+ * Rules:
+ *  1. fsync of a file: its dirty sectors are written; new space is completed (flush, then a handle that sets map
+ *     entries and size); overwrites are flushed; the item is stored; the transaction is committed.
+ *     Each step is skipped when there is nothing for it: an fsync with nothing to do does no I/O.
+ *  2. sync_seq is the newest transaction with a change of this inode, of its names or its space, and
+ *     datasync_seq leaves out those that only moved times. They are read after the item was stored.
+ *  3. An error of a write is returned by every fsync until the sectors are written or dropped: they
+ *     stay dirty, so each fsync tries them again.
+ *  4. The ticket of overwrites is taken before the flush, and cleared only if no newer one came.
+ *
+ * No locks are held while anything is waited for.
+ */
+#include <stdlib.h>
+
+#include "base/err.h"
+#include "base/log.h"
+#include "fs/inode.h"
+
+int fs_may_change(struct fs *fs)
+{
+	return fs_readonly(fs) ? -EROFS : 0;
+}
+
+/* ---- one inode ---- */
+
+/* Rule 4. */
+static int flush_overwrites(struct inode *ip)
+{
+	u64 ticket;
+	int r;
+
+	mutex_lock(&ip->state);
+	ticket = ip->overwrite_ticket;
+	mutex_unlock(&ip->state);
+	if (!ticket)
+		return 0;
+	r = blk_flush_upto(ip->fs->dev, ticket);
+	if (r)
+		return r;
+	mutex_lock(&ip->state);
+	if (ip->overwrite_ticket == ticket)
+		ip->overwrite_ticket = 0;
+	mutex_unlock(&ip->state);
+	return 0;
+}
+
+static bool must_store(const struct inode *ip, bool datasync)
+{
+	u32 dirty = __atomic_load_n(&ip->dirty, __ATOMIC_ACQUIRE);
+
+	return datasync ? dirty & INODE_DIRTY_ATTR : dirty != 0;
+}
+
+static int sync_data(struct inode *ip)
+{
+	int r = iomap_writeback(&ip->file, 0, INT64_MAX, IOMAP_WB_WAIT, 0, NULL), done;
+
+	done = file_complete(ip);
+	if (!r)
+		r = done;
+	return r ? r : flush_overwrites(ip);
+}
+
+int fs_fsync(struct inode *ip, bool datasync)
+{
+	u64 seq;
+	int r = 0;
+
+	if (ip->fs->readonly)
+		return 0;
+	if (S_ISREG(fs_mode(ip)))
+		r = sync_data(ip);
+	if (!r && must_store(ip, datasync))
+		r = inode_store(ip);
+	if (r)
+		return r;
+	mutex_lock(&ip->state);
+	seq = datasync ? ip->datasync_seq : ip->sync_seq;
+	mutex_unlock(&ip->state);
+	return seq ? jnl_commit(ip->fs->jnl, seq) : 0;
+}
+
+int fs_flush(struct inode *ip, u32 *error_cursor)
+{
+	const struct mapping *m = &ip->file.mapping;
+	u32 seq = __atomic_load_n(&m->error_seq, __ATOMIC_ACQUIRE);
+	int error = __atomic_load_n(&m->error, __ATOMIC_ACQUIRE);
+
+	if (seq == *error_cursor)
+		return 0;
+	*error_cursor = seq;
+	return error ? error : -EIO;
+}
+
+/* ---- all of them ---- */
+
+/* References to all queued inodes, in an array that the caller frees. The queue stays as it is. */
+static int hold_dirty(struct fs *fs, struct inode ***out, u64 *nr)
+{
+	struct inode *ip, **all;
+	u64 n = 0;
+
+	mutex_lock(&fs->dirty_lock);
+	TAILQ_FOREACH(ip, &fs->dirty, dirty_link)
+		n++;
+	all = malloc(MAX(n, (u64)1) * sizeof(struct inode *));
+	n = 0;
+	if (all)
+		TAILQ_FOREACH(ip, &fs->dirty, dirty_link)
+			all[n++] = fs_ihold(ip);
+	mutex_unlock(&fs->dirty_lock);
+	*out = all;
+	*nr = n;
+	return all ? 0 : -ENOMEM;
+}
+
+static int complete_and_store(struct inode *ip)
+{
+	int r = 0, stored;
+
+	if (S_ISREG(fs_mode(ip)))
+		r = file_complete(ip);
+	stored = inode_store(ip);
+	return r ? r : stored;
+}
+
+static int store_all(struct fs *fs)
+{
+	struct inode **all;
+	u64 nr;
+	int r = hold_dirty(fs, &all, &nr);
+
+	for (u64 i = 0; i < nr; i++) {
+		int one = complete_and_store(all[i]);
+
+		if (one && !r)
+			r = one;
+		fs_iput(all[i]);
+	}
+	free(all);
+	return r;
+}
+
+void fs_pre_commit(struct fs *fs)
+{
+	bool run;
+	int r;
+
+	mutex_lock(&fs->dirty_lock);
+	run = fs->storing = !fs->unmounting;
+	mutex_unlock(&fs->dirty_lock);
+	if (!run)
+		return;
+	r = fs_readonly(fs) ? 0 : store_all(fs);
+	if (r)
+		log_debug("before a commit: %s", err_text(r));
+	mutex_lock(&fs->dirty_lock);
+	fs->storing = false;
+	cond_broadcast(&fs->dirty_cond);
+	mutex_unlock(&fs->dirty_lock);
+}
+
+void fs_pre_commit_stop(struct fs *fs)
+{
+	mutex_lock(&fs->dirty_lock);
+	fs->unmounting = true;
+	while (fs->storing)
+		cond_wait(&fs->dirty_cond, &fs->dirty_lock);
+	mutex_unlock(&fs->dirty_lock);
+}
+
+int fs_sync(struct fs *fs)
+{
+	int r, stored;
+
+	if (fs->readonly)
+		return 0;
+	r = flusher_round(fs, true);
+	stored = store_all(fs);
+	if (!r)
+		r = stored;
+	stored = blk_flush(fs->dev);
+	if (!r)
+		r = stored;
+	stored = jnl_commit(fs->jnl, jnl_newest_seq(fs->jnl));
+	return r ? r : stored;
+}
+
+int fs_tick(struct fs *fs)
+{
+	int r, stored;
+
+	if (fs->readonly)
+		return 0;
+	r = flusher_round(fs, false);
+	stored = store_all(fs);
+	if (!r)
+		r = stored;
+	stored = jnl_commit(fs->jnl, jnl_newest_seq(fs->jnl));
+	return r ? r : stored;
+}
