@@ -1,0 +1,99 @@
+/*
+ * Inside space: the state in memory, and a group's bitmap seen through a view. Only space*.c may
+ * include this.
+ */
+#ifndef FOLIOFS_FS_SPACE_PRIV_H
+#define FOLIOFS_FS_SPACE_PRIV_H
+
+#include "fs/space.h"
+
+/* What is known of a group without looking. Hints only, other than pending. */
+struct space_group {
+	u32 free;                   /* published free sectors */
+	u32 max_run;                /* no run of free data blocks was longer than this when last looked */
+	u32 node_from;              /* no place for a node was below when last looked */
+	u32 nr_pending;             /* under lock, as `pending` */
+	u64 *pending;               /* bit a sector: written, not in the map yet; NULL = none */
+};
+
+enum change_kind { CHANGE_ALLOC, CHANGE_FREE, CHANGE_WRITTEN };
+struct space_change {
+	u64 sector;
+	u32 nr;
+	enum change_kind what;
+	u32 node_from;              /* of the group from now on, 0 = as it is */
+};
+
+/* What the handle that runs will do to the counters when it is published. Belongs to the run with
+ * that number (view_run()); handles are serialised, so there is one and it needs no lock. */
+struct space_scratch {
+	u64 run;
+	s64 free, blocks, zone, nodes, reserved;
+	u64 cursor;                 /* where data went last, 0 = nowhere */
+	struct space_change *change;
+	u32 nr, max;
+};
+
+struct space {
+	struct jnl *jnl;
+	const struct fmt_geo *geo;
+	u64 total;                  /* sectors outside the groups' own metadata */
+	u64 zone_start, zone_end;   /* metadata reserve: in one group, never given to data */
+	struct space_scratch scratch;
+	struct space_group *group;
+	struct mutex lock;          /* RANK_SPACE: all below, and the pending bits */
+	s64 free;                   /* published: sectors, the zone too */
+	s64 blocks;                 /* published: whole free blocks outside the zone */
+	s64 zone_free;              /* published: free sectors of the zone */
+	s64 nodes;                  /* published: sectors of tree nodes */
+	s64 reserved;               /* sectors */
+	u64 cursor;
+};
+
+/* ---- space_bits.c: one group's bitmap. Positions are sectors from the start of the group ---- */
+struct bits {
+	struct view *v;
+	const struct fmt_geo *geo;
+	u32 group;
+	u64 base;                   /* first sector of the group */
+	u32 first, len;             /* space of the group: [first, len) */
+	u64 init;                   /* initialised bitmap sectors */
+	u32 idx;                    /* bitmap sector that `words` are of */
+	const le64 *words;          /* NULL = not initialised: all free */
+};
+int bits_open(struct bits *b, struct view *v, u32 group);
+/* First bit in [from, end) that is set (clear), or end. first <= from, end <= len. */
+int bits_next(struct bits *b, u32 from, u32 end, bool set, u32 *out);
+/* Set (clear) the bits of [from, from + nr), which were all clear (set): else -EUCLEAN. */
+int bits_change(struct bits *b, u32 from, u32 nr, bool set);
+/* First run of clear bits in [from, end), start and end multiples of align: *out_start, *out_end,
+ * or both `end`. Leaves out busy sectors and [hole, hole_end). */
+struct run_limits { u32 align, hole, hole_end; };
+int bits_next_run(struct bits *b, u32 from, u32 end, const struct run_limits *lim, u32 *out_start,
+		  u32 *out_end);
+
+int group_get(struct view *v, u32 group, const struct fmt_group **out);
+int group_edit(struct view *v, u32 group, struct fmt_group **out);
+
+/* ---- space.c ---- */
+/* The group and position of a range in the space of one group; -EUCLEAN. */
+int space_locate(const struct fmt_geo *geo, u64 sector, u32 nr, u32 *out_group, u32 *out_pos);
+/* The zone as positions of that group (both 0 in other groups). */
+void space_zone_in(const struct space *sp, u32 group, u32 *out_start, u32 *out_end);
+/* The scratch of this run, registered to be published. -ENOMEM */
+int space_scratch_get(struct view *v, struct space *sp, struct space_scratch **out);
+int space_scratch_add(struct space_scratch *s, u64 sector, u32 nr, enum change_kind what);
+/* Bits, counters on disk and in scratch, for both data and nodes. */
+int space_take(struct view *v, struct space *sp, u32 group, u32 pos, u32 nr);
+int space_give(struct view *v, struct space *sp, u32 group, u32 pos, u32 nr);
+/* How many whole blocks outside the zone would be free if [pos, pos + nr) were. */
+int space_blocks_around(struct bits *b, const struct space *sp, u32 pos, u32 nr, s64 *out);
+/* Counters as this run sees them: what is published and its own changes. */
+struct space_now { s64 blocks, reserved, zone_free; };
+void space_now(struct view *v, struct space *sp, struct space_now *out);
+
+/* ---- space_map.c ---- */
+/* Sets the entries of a range that is being freed to 0. */
+int space_map_clear(struct view *v, u32 group, u32 pos, u32 nr);
+
+#endif
