@@ -1,0 +1,32 @@
+/*
+ * The control protocol of a mounted FolioFS: how foliofsctl talks to the daemon, and any other
+ * program may.
+ *
+ * Each mount has a stream socket NAME.sock, where NAME is the mount's device number as in
+ * /proc/self/mountinfo with '-' for ':' ("0-57.sock"). It lies in the first of these directories
+ * that fits the user who mounted (user_id= in mountinfo):
+ *
+ *	root			/run/foliofs
+ *	others			$XDG_RUNTIME_DIR/foliofs of the daemon's environment,
+ *				/run/user/UID/foliofs, /tmp/foliofs-UID
+ *
+ * Only that user and root are answered. A client sends one line, "COMMAND [ARGUMENT...]\n", of at
+ * most FOLIOFS_CONTROL_LINE bytes, and reads to the end: first "ok\n" or "error TEXT\n", then what
+ * the command prints. Commands:
+ *
+ *	stats text|json|prometheus	all counters, histograms and gauges
+ *	info				one "key value" line each: version, image, mount, pid, cache...
+ *	sync				everything written so far is durable when "ok" comes
+ *	drop [INODE]			drops clean cached data of all, or of one inode; "ok", then the
+ *					number of bytes
+ *	wait				answers when the file system has been unmounted and the image
+ *					is free: "ok", or "error TEXT" if something could not be written
+ */
+#ifndef FOLIOFS_CONTROL_H
+#define FOLIOFS_CONTROL_H
+
+#define FOLIOFS_CONTROL_LINE 256
+#define FOLIOFS_CONTROL_DIR "/run/foliofs"
+#define FOLIOFS_CONTROL_SUBDIR "foliofs"
+
+#endif

@@ -1,0 +1,360 @@
+/*
+ * The control socket: one thread that answers one client after another.
+ *
+ * Rules
+ * 1. Only root and the user who mounted are answered (SO_PEERCRED), whatever the modes of files.
+ * 2. A client that says nothing or does not read is dropped after a few seconds: it delays only
+ *    other clients.
+ * 3. "wait" keeps the connection until the very end of the daemon.
+ * 4. Commands run only while the file system is mounted: control_stop() comes before its end.
+ *
+ * Locking: the thread owns everything while it runs; before and after, the main thread.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/log.h"
+#include "base/size.h"
+#include "foliofs/control.h"
+#include "front/control.h"
+#include "front/front.h"
+#include "front/session.h"
+#include "stat/stat.h"
+
+#define WAITERS_MAX 16u
+#define CLIENT_TIMEOUT_S 5
+
+struct control {
+	struct front *front;
+	const char *image, *point;
+	char path[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
+	int listen_fd;
+	int stop_fd;           /* eventfd */
+	pthread_t thread;
+	bool running;
+	int waiters[WAITERS_MAX];
+	unsigned nr_waiters;
+};
+
+struct command {
+	const char *name;
+	/* 0 and what it printed, or -errno. */
+	int (*run)(struct control *c, const char *arg, FILE *out);
+};
+
+/* A directory that is ours and nobody else's. */
+static int private_dir(const char *path)
+{
+	struct stat st;
+
+	if (mkdir(path, 0755) && errno != EEXIST)
+		return -errno;
+	if (lstat(path, &st))
+		return -errno;
+	if (!S_ISDIR(st.st_mode) || st.st_uid != geteuid() || (st.st_mode & 022))
+		return -EPERM;
+	return 0;
+}
+
+int control_dir(u32 uid, char *buf, size_t len)
+{
+	const char *xdg = getenv("XDG_RUNTIME_DIR");
+
+	if (uid == 0) {
+		snprintf(buf, len, "%s", FOLIOFS_CONTROL_DIR);
+		return private_dir(buf);
+	}
+	if (xdg && *xdg == '/') {
+		snprintf(buf, len, "%s/" FOLIOFS_CONTROL_SUBDIR, xdg);
+		if (private_dir(buf) == 0)
+			return 0;
+	}
+	snprintf(buf, len, "/run/user/%u/" FOLIOFS_CONTROL_SUBDIR, uid);
+	if (private_dir(buf) == 0)
+		return 0;
+	snprintf(buf, len, "/tmp/" FOLIOFS_CONTROL_SUBDIR "-%u", uid);
+	return private_dir(buf);
+}
+
+static int run_stats(struct control *c, const char *arg, FILE *out)
+{
+	enum stat_format format;
+	int err = stat_format_parse(*arg ? arg : "text", &format);
+
+	(void)c;
+	return err ? err : stat_render(format, out);
+}
+
+static int run_info(struct control *c, const char *arg, FILE *out)
+{
+	const struct front *fr = c->front;
+	const struct front_opts *o = &fr->opts;
+
+	(void)arg;
+	fprintf(out, "version %s\npid %d\nimage %s\nmount %s\n", FOLIOFS_VERSION, (int)getpid(),
+		c->image, c->point);
+	fprintf(out, "read_only %s\ncache %s\ncache_size %llu\n",
+		fs_readonly(fr->fs) ? "yes" : "no",
+		fr->kernel_cache ? "kernel" : "daemon", (unsigned long long)o->cache_size);
+	fprintf(out, "transport /dev/fuse\nfuse_protocol 7.%u\nthreads %u\n", fr->proto_minor,
+		session_threads(fr->session));
+	fprintf(out, "block_device %s%s\n", blk_backend(fr->dev),
+		blk_is_direct(fr->dev) ? ", O_DIRECT" : "");
+	return 0;
+}
+
+static int run_sync(struct control *c, const char *arg, FILE *out)
+{
+	(void)arg;
+	(void)out;
+	return fs_sync(c->front->fs);
+}
+
+static int run_drop(struct control *c, const char *arg, FILE *out)
+{
+	struct fs *fs = c->front->fs;
+	struct inode *ip = NULL;
+	u64 ino, bytes;
+	int err;
+
+	if (*arg) {
+		err = parse_u64(arg, 1, UINT64_MAX, &ino);
+		if (!err)
+			err = fs_iget(fs, ino, &ip);
+		if (err)
+			return err;
+	}
+	bytes = fs_drop_cache(fs, ip);
+	if (ip)
+		fs_iput(ip);
+	fprintf(out, "%llu\n", (unsigned long long)bytes);
+	return 0;
+}
+
+static const struct command commands[] = {
+	{ "stats", run_stats }, { "info", run_info }, { "sync", run_sync }, { "drop", run_drop },
+};
+
+static void send_all(int fd, const char *text, size_t len)
+{
+	while (len) {
+		ssize_t n = send(fd, text, len, MSG_NOSIGNAL);
+
+		if (n <= 0)
+			return;
+		text += n;
+		len -= (size_t)n;
+	}
+}
+
+static void send_status(int fd, int err)
+{
+	char line[160];
+
+	if (err)
+		snprintf(line, sizeof(line), "error %s\n", err_text(err));
+	else
+		snprintf(line, sizeof(line), "ok\n");
+	send_all(fd, line, strlen(line));
+}
+
+static void run_command(struct control *c, int fd, const struct command *cmd, const char *arg)
+{
+	char *text = NULL;
+	size_t len = 0;
+	FILE *out = open_memstream(&text, &len);
+	int err = out ? cmd->run(c, arg, out) : -ENOMEM;
+
+	if (out && fclose(out) && !err)
+		err = -ENOMEM;
+	send_status(fd, err);
+	if (!err)
+		send_all(fd, text, len);
+	free(text);
+}
+
+/* True if the connection is kept. */
+static bool serve_line(struct control *c, int fd, char *line)
+{
+	char *arg = strchr(line, ' ');
+
+	if (arg)
+		*arg++ = '\0';
+	if (strcmp(line, "wait") == 0 && c->nr_waiters < WAITERS_MAX) {
+		c->waiters[c->nr_waiters++] = fd;
+		return true;
+	}
+	for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
+		if (strcmp(commands[i].name, line) == 0) {
+			run_command(c, fd, &commands[i], arg ? arg : "");
+			return false;
+		}
+	}
+	send_status(fd, -EINVAL);
+	return false;
+}
+
+static bool may_command(int fd)
+{
+	struct ucred cred;
+	socklen_t len = sizeof(cred);
+
+	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) == 0 &&
+	       (cred.uid == 0 || cred.uid == geteuid());
+}
+
+/* Reads to the newline; false when there is none in time. */
+static bool read_line(int fd, char *line, size_t size)
+{
+	size_t have = 0;
+	char *end;
+
+	while (have + 1 < size) {
+		ssize_t n = recv(fd, line + have, size - 1 - have, 0);
+
+		if (n <= 0)
+			return false;
+		have += (size_t)n;
+		line[have] = '\0';
+		end = strchr(line, '\n');
+		if (end) {
+			*end = '\0';
+			return true;
+		}
+	}
+	return false;
+}
+
+static void serve(struct control *c, int fd)
+{
+	const struct timeval limit = { .tv_sec = CLIENT_TIMEOUT_S };
+	char line[FOLIOFS_CONTROL_LINE];
+	bool keep = false;
+
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
+	if (!may_command(fd))
+		send_status(fd, -EACCES);
+	else if (read_line(fd, line, sizeof(line)))
+		keep = serve_line(c, fd, line);
+	if (!keep)
+		close(fd);
+}
+
+static void *control_main(void *arg)
+{
+	struct control *c = arg;
+	struct pollfd p[2] = {
+		{ .fd = c->listen_fd, .events = POLLIN }, { .fd = c->stop_fd, .events = POLLIN },
+	};
+
+	for (;;) {
+		int fd;
+
+		if (poll(p, 2, -1) < 0 && errno != EINTR)
+			break;
+		if (p[1].revents)
+			break;
+		if (!(p[0].revents & POLLIN))
+			continue;
+		fd = accept4(c->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+		if (fd >= 0)
+			serve(c, fd);
+	}
+	return NULL;
+}
+
+static int listen_at(const char *path)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int err;
+
+	if (fd < 0)
+		return -errno;
+	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", path);
+	/* Device numbers are used again: what is there belongs to a mount that is gone. */
+	unlink(path);
+	if (bind(fd, (struct sockaddr *)&addr, sizeof(addr)) || chmod(path, 0600) ||
+	    listen(fd, 8)) {
+		err = -errno;
+		close(fd);
+		return err;
+	}
+	return fd;
+}
+
+static int make_socket(struct control *c)
+{
+	char dir[sizeof(c->path) - 48], name[40];
+	int err = control_dir(geteuid(), dir, sizeof(dir));
+
+	if (err)
+		return err;
+	snprintf(name, sizeof(name), "%s.sock", c->front->bdi);
+	for (char *colon = strchr(name, ':'); colon; colon = NULL)
+		*colon = '-';
+	snprintf(c->path, sizeof(c->path), "%s/%s", dir, name);
+	c->listen_fd = listen_at(c->path);
+	return MIN(c->listen_fd, 0);
+}
+
+int control_start(struct front *fr, const char *image, const char *point, struct control **out)
+{
+	struct control *c = calloc(1, sizeof(*c));
+	int err;
+
+	if (!c)
+		return -ENOMEM;
+	c->front = fr;
+	c->image = image;
+	c->point = point;
+	c->listen_fd = -1;
+	c->stop_fd = eventfd(0, EFD_CLOEXEC);
+	err = c->stop_fd < 0 ? -errno : make_socket(c);
+	if (!err)
+		err = -pthread_create(&c->thread, NULL, control_main, c);
+	if (err) {
+		control_end(c, 0);
+		return err;
+	}
+	c->running = true;
+	*out = c;
+	return 0;
+}
+
+void control_stop(struct control *c)
+{
+	if (!c || !c->running)
+		return;
+	eventfd_write(c->stop_fd, 1);
+	pthread_join(c->thread, NULL);
+	c->running = false;
+}
+
+void control_end(struct control *c, int error)
+{
+	if (!c)
+		return;
+	for (unsigned i = 0; i < c->nr_waiters; i++) {
+		send_status(c->waiters[i], error);
+		close(c->waiters[i]);
+	}
+	if (c->listen_fd >= 0) {
+		unlink(c->path);
+		close(c->listen_fd);
+	}
+	if (c->stop_fd >= 0)
+		close(c->stop_fd);
+	free(c);
+}

@@ -1,0 +1,207 @@
+/*
+ * From the bytes that the kernel sent to a handler, and from its result to the answer.
+ *
+ * Rules
+ * 1. Every request but FORGET, BATCH_FORGET and INTERRUPT gets exactly one answer, here.
+ * 2. This is the one place where errors become the kernel's errno values, where failures of the
+ *    disk or of its contents are logged, and where requests are timed.
+ * 3. What is not in the table is answered ENOSYS: the kernel then does it itself or tells the
+ *    program that it is not supported, and does not ask again.
+ *
+ * Locking: none. The log limit is atomic.
+ */
+#include <errno.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/log.h"
+#include "base/time.h"
+#include "front/front.h"
+#include "front/req.h"
+#include "stat/stat.h"
+
+struct op_row {
+	const char *name;
+	req_handler handler;
+	enum hist_id hist;
+};
+
+static const struct op_row ops[PROTO_OPCODES] = {
+	[FUSE_LOOKUP] = { "lookup", op_lookup, HIST_REQ_LOOKUP },
+	[FUSE_FORGET] = { "forget", op_forget, HIST_REQ_FORGET },
+	[FUSE_GETATTR] = { "getattr", op_getattr, HIST_REQ_GETATTR },
+	[FUSE_SETATTR] = { "setattr", op_setattr, HIST_REQ_SETATTR },
+	[FUSE_READLINK] = { "readlink", op_readlink, HIST_REQ_READLINK },
+	[FUSE_SYMLINK] = { "symlink", op_symlink, HIST_REQ_SYMLINK },
+	[FUSE_MKNOD] = { "mknod", op_mknod, HIST_REQ_MKNOD },
+	[FUSE_MKDIR] = { "mkdir", op_mkdir, HIST_REQ_MKDIR },
+	[FUSE_UNLINK] = { "unlink", op_unlink, HIST_REQ_UNLINK },
+	[FUSE_RMDIR] = { "rmdir", op_rmdir, HIST_REQ_RMDIR },
+	[FUSE_RENAME] = { "rename", op_rename, HIST_REQ_RENAME },
+	[FUSE_LINK] = { "link", op_link, HIST_REQ_LINK },
+	[FUSE_OPEN] = { "open", op_open, HIST_REQ_OPEN },
+	[FUSE_READ] = { "read", op_read, HIST_REQ_READ },
+	[FUSE_WRITE] = { "write", op_write, HIST_REQ_WRITE },
+	[FUSE_STATFS] = { "statfs", op_statfs, HIST_REQ_STATFS },
+	[FUSE_RELEASE] = { "release", op_release, HIST_REQ_RELEASE },
+	[FUSE_FSYNC] = { "fsync", op_fsync, HIST_REQ_FSYNC },
+	[FUSE_SETXATTR] = { "setxattr", op_setxattr, HIST_REQ_SETXATTR },
+	[FUSE_GETXATTR] = { "getxattr", op_getxattr, HIST_REQ_GETXATTR },
+	[FUSE_LISTXATTR] = { "listxattr", op_listxattr, HIST_REQ_LISTXATTR },
+	[FUSE_REMOVEXATTR] = { "removexattr", op_removexattr, HIST_REQ_REMOVEXATTR },
+	[FUSE_FLUSH] = { "flush", op_flush, HIST_REQ_FLUSH },
+	[FUSE_INIT] = { "init", op_init, HIST_REQ_OTHER },
+	[FUSE_OPENDIR] = { "opendir", op_opendir, HIST_REQ_OPENDIR },
+	[FUSE_READDIR] = { "readdir", op_readdir, HIST_REQ_READDIR },
+	[FUSE_RELEASEDIR] = { "releasedir", op_release, HIST_REQ_RELEASEDIR },
+	[FUSE_FSYNCDIR] = { "fsyncdir", op_fsyncdir, HIST_REQ_FSYNCDIR },
+	[FUSE_CREATE] = { "create", op_create, HIST_REQ_CREATE },
+	[FUSE_DESTROY] = { "destroy", op_destroy, HIST_REQ_OTHER },
+	[FUSE_IOCTL] = { "ioctl", op_ioctl, HIST_REQ_IOCTL },
+	[FUSE_BATCH_FORGET] = { "batch_forget", op_batch_forget, HIST_REQ_FORGET },
+	[FUSE_FALLOCATE] = { "fallocate", op_fallocate, HIST_REQ_FALLOCATE },
+	[FUSE_READDIRPLUS] = { "readdirplus", op_readdirplus, HIST_REQ_READDIR },
+	[FUSE_RENAME2] = { "rename2", op_rename2, HIST_REQ_RENAME },
+	[FUSE_LSEEK] = { "lseek", op_lseek, HIST_REQ_LSEEK },
+	[FUSE_SYNCFS] = { "syncfs", op_syncfs, HIST_REQ_SYNCFS },
+};
+
+const char *req_name(const struct req *rq, size_t at, size_t *len)
+{
+	const char *s = (const char *)rq->arg + at;
+	const char *end;
+
+	if (at >= rq->arg_len)
+		return NULL;
+	end = memchr(s, '\0', rq->arg_len - at);
+	if (!end)
+		return NULL;
+	*len = (size_t)(end - s);
+	return s;
+}
+
+int req_inode(const struct req *rq, struct inode **out)
+{
+	return fs_iget(rq->front->fs, rq->in->nodeid, out);
+}
+
+struct fs_cred req_cred(const struct req *rq)
+{
+	return (struct fs_cred){ .uid = rq->in->uid, .gid = rq->in->gid };
+}
+
+int req_send_iov(struct req *rq, struct iovec *iov, unsigned nr_iov)
+{
+	struct fuse_out_header head = { .unique = rq->in->unique };
+	size_t len = sizeof(head);
+
+	iov[0] = (struct iovec){ .iov_base = &head, .iov_len = sizeof(head) };
+	for (unsigned i = 1; i < nr_iov; i++)
+		len += iov[i].iov_len;
+	head.len = (u32)len;
+	rq->answered = true;
+	if (writev(rq->fd, iov, (int)nr_iov) != (ssize_t)len)
+		return -errno;
+	return 0;
+}
+
+/* The value that the kernel gets: only errors that programs can understand leave the daemon. */
+static int wire_error(int err)
+{
+	if (err == -EBADMSG)
+		return -EIO;
+	return err > -512 && err < 0 ? err : -EIO;
+}
+
+static int send_error(struct req *rq, int err)
+{
+	struct fuse_out_header head = {
+		.len = sizeof(head), .error = wire_error(err), .unique = rq->in->unique,
+	};
+
+	rq->answered = true;
+	return write(rq->fd, &head, sizeof(head)) == (ssize_t)sizeof(head) ? 0 : -errno;
+}
+
+/* Fifty lines at once, then one every other second: a dying disk must not fill the log as well. */
+static bool may_log(void)
+{
+	static u64 next_ns;
+	const u64 step = 2 * NS_PER_SEC, burst = 50 * step;
+	u64 now = now_ns() + burst, next = __atomic_load_n(&next_ns, __ATOMIC_RELAXED);
+
+	if (next > now)
+		return false;
+	return __atomic_compare_exchange_n(&next_ns, &next, MAX(next, now - burst) + step, false,
+					   __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+}
+
+/* Damage and failed I/O are told to the person who runs the daemon, not only to the program. */
+static void log_failure(const struct req *rq, const struct op_row *op, int err)
+{
+	if (err != -EIO && err != -EUCLEAN && err != -EBADMSG)
+		return;
+	if (may_log())
+		log_err("%s: inode %llu: %s (uid %u, pid %u)", op->name,
+			(unsigned long long)rq->in->nodeid, err_text(err), rq->in->uid,
+			rq->in->pid);
+}
+
+/* A name or attribute that is not there is an answer, not a failure. */
+static bool counts_as_error(u32 opcode, int err)
+{
+	if (opcode == FUSE_LOOKUP && err == -ENOENT)
+		return false;
+	return err != -ENODATA && err != -ENOSYS;
+}
+
+static int send_result(struct req *rq, const struct op_row *op, int err)
+{
+	struct iovec iov[2];
+
+	if (err) {
+		log_failure(rq, op, err);
+		if (counts_as_error(rq->in->opcode, err))
+			stat_inc(STAT_REQUEST_ERRORS);
+		return rq->answered ? 0 : send_error(rq, err);
+	}
+	if (rq->answered)
+		return 0;
+	iov[1] = (struct iovec){ .iov_base = rq->out, .iov_len = rq->out_len };
+	return req_send_iov(rq, iov, rq->out_len ? 2 : 1);
+}
+
+static void finish(struct req *rq, const struct op_row *op, u64 start_ns, int err)
+{
+	int sent = send_result(rq, op, err);
+	u64 took_ns = now_ns() - start_ns;
+
+	if (sent && rq->undo)
+		rq->undo(rq);
+	if (sent && sent != -ENOENT && sent != -ENODEV)
+		log_warn("%s: the kernel did not take the answer: %s", op->name, err_text(sent));
+	stat_time(op->hist, took_ns);
+	log_debug("%s: inode %llu: %s (%llu us)", op->name, (unsigned long long)rq->in->nodeid,
+		  err_name(err), (unsigned long long)(took_ns / NS_PER_US));
+}
+
+void req_dispatch(struct front *fr, int fd, const void *buf, size_t len, u8 *out)
+{
+	static const struct op_row other = { "unknown request", NULL, HIST_REQ_OTHER };
+	const struct fuse_in_header *in = buf;
+	const struct op_row *op = &other;
+	struct req rq = {
+		.front = fr, .fd = fd, .in = in, .out = out,
+		.arg = in + 1, .arg_len = len - sizeof(*in),
+	};
+	u64 start_ns = now_ns();
+
+	/* Every operation runs to its end: there is nothing to interrupt, and no answer to it. */
+	if (in->opcode == FUSE_INTERRUPT || in->opcode == FUSE_NOTIFY_REPLY)
+		return;
+	if (in->opcode < PROTO_OPCODES && ops[in->opcode].handler)
+		op = &ops[in->opcode];
+	finish(&rq, op, start_ns, op->handler ? op->handler(&rq) : -ENOSYS);
+}

@@ -1,0 +1,114 @@
+/*
+ * The first request: what kernel and daemon agree on; and the last.
+ *
+ * Rules
+ * 1. Only flags that the kernel offered are asked for. What is missing is done without, or named in
+ *    the log when somebody will notice.
+ * 2. FOLIOFS_FUSE_MASK (a number) hides offered flags, so that older kernels can be tested.
+ *
+ * Locking: runs before any other request (INIT) or after all (DESTROY).
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/log.h"
+#include "front/front.h"
+#include "front/req.h"
+
+/*
+ * Asked for whenever offered. Not among them: ATOMIC_O_TRUNC (the SETATTR that comes instead is
+ * exact about set-user-id bits), DONT_MASK and POSIX_ACL (no ACLs yet), AUTO_INVAL_DATA (nobody but
+ * the kernel changes anything), locks (the kernel's own are right for one machine).
+ */
+#define FLAGS_ALWAYS                                                                               \
+	((u64)FUSE_ASYNC_READ | FUSE_BIG_WRITES | FUSE_PARALLEL_DIROPS | FUSE_DO_READDIRPLUS |     \
+	 FUSE_READDIRPLUS_AUTO | FUSE_ASYNC_DIO | FUSE_EXPORT_SUPPORT | FUSE_MAX_PAGES |           \
+	 FUSE_CACHE_SYMLINKS | FUSE_HANDLE_KILLPRIV_V2 | FUSE_HAS_IOCTL_DIR | FUSE_INIT_EXT)
+
+#define MAX_BACKGROUND 64u
+
+static u64 masked(u64 flags)
+{
+	const char *text = getenv("FOLIOFS_FUSE_MASK");
+
+	return text ? flags & ~strtoull(text, NULL, 0) : flags;
+}
+
+static u64 offered_flags(const struct req *rq, const struct fuse_init_in *in)
+{
+	u64 flags = in->flags;
+
+	if (rq->arg_len >= offsetof(struct fuse_init_in, unused) && (flags & FUSE_INIT_EXT))
+		flags |= (u64)in->flags2 << 32;
+	return masked(flags);
+}
+
+static u64 choose_flags(struct front *fr, u64 offered)
+{
+	u64 want = FLAGS_ALWAYS;
+
+	if (fr->opts.cache == FRONT_CACHE_KERNEL) {
+		want |= FUSE_WRITEBACK_CACHE;
+		fr->kernel_cache = true;
+	} else {
+		want |= PROTO_DIRECT_IO_ALLOW_MMAP;
+		fr->mmap_shared = (offered & PROTO_DIRECT_IO_ALLOW_MMAP) != 0;
+		if (!fr->mmap_shared)
+			log_warn("this kernel can't map files shared with cache=daemon; "
+				 "cache=kernel can");
+	}
+	return want & offered;
+}
+
+static void wake_ready(struct front *fr)
+{
+	__atomic_store_n(&fr->init_done, true, __ATOMIC_RELEASE);
+	front_wake(fr);
+}
+
+int op_init(struct req *rq)
+{
+	const struct fuse_init_in *in = req_arg(rq, offsetof(struct fuse_init_in, flags2));
+	struct fuse_init_out *out;
+	u64 flags;
+
+	if (!in)
+		return -EPROTO;
+	if (in->major != FUSE_KERNEL_VERSION || in->minor < PROTO_MINOR_MIN) {
+		log_err("the kernel speaks FUSE %u.%u, at least %u.%u is needed", in->major,
+			in->minor, FUSE_KERNEL_VERSION, PROTO_MINOR_MIN);
+		return -EPROTO;
+	}
+	flags = choose_flags(rq->front, offered_flags(rq, in));
+	out = req_out(rq, sizeof(*out));
+	*out = (struct fuse_init_out){
+		.major = FUSE_KERNEL_VERSION,
+		.minor = MIN(in->minor, PROTO_MINOR),
+		.max_readahead = in->max_readahead,
+		.flags = (u32)flags,
+		.flags2 = (u32)(flags >> 32),
+		.max_background = MAX_BACKGROUND,
+		.congestion_threshold = MAX_BACKGROUND * 3 / 4,
+		.max_write = flags & FUSE_MAX_PAGES ? PROTO_MAX_WRITE : 128u << 10,
+		.max_pages = flags & FUSE_MAX_PAGES ? PROTO_MAX_PAGES : 0,
+		.time_gran = 1,
+	};
+	rq->front->proto_minor = out->minor;
+	wake_ready(rq->front);
+	return 0;
+}
+
+/*
+ * Comes from fuseblk mounts only: umount(2) waits for the answer. So it is given at the very end
+ * (daemon.c), when all is on the disk and the image is free.
+ */
+int op_destroy(struct req *rq)
+{
+	rq->front->destroy_fd = rq->fd;
+	__atomic_store_n(&rq->front->destroy_unique, rq->in->unique, __ATOMIC_RELEASE);
+	rq->answered = true;
+	front_wake(rq->front);
+	return 0;
+}

@@ -1,0 +1,131 @@
+/*
+ * Listing directories, with and without attributes.
+ *
+ * Rules
+ * 1. The offset of an entry is its cookie: the place to go on after it.
+ * 2. READDIRPLUS counts each entry with attributes as one that the kernel knows (fs_remember), but
+ *    not "." and ".."; if the kernel does not take the buffer, all are given back.
+ * 3. An entry that goes away between listing and looking is left without attributes: nodeid 0.
+ *
+ * Locking: none here; fill runs without fs's locks.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "front/file.h"
+#include "front/front.h"
+#include "front/req.h"
+
+struct listing {
+	struct req *rq;
+	size_t room;
+	bool plus;
+};
+
+int op_opendir(struct req *rq)
+{
+	struct fuse_open_out *out;
+	struct front_file *f;
+	struct inode *ip;
+	int err = req_inode(rq, &ip);
+
+	if (err)
+		return err;
+	err = file_open(rq->front, ip, false, &f);
+	if (err) {
+		fs_iput(ip);
+		return err;
+	}
+	out = req_out(rq, sizeof(*out));
+	out->fh = (uintptr_t)f;
+	return 0;
+}
+
+static bool is_dots(const char *name, size_t len)
+{
+	return name[0] == '.' && (len == 1 || (len == 2 && name[1] == '.'));
+}
+
+static void fill_dirent(struct fuse_dirent *d, const char *name, size_t len, u64 ino,
+			unsigned dtype, u64 cookie)
+{
+	d->ino = ino;
+	d->off = cookie;
+	d->namelen = (u32)len;
+	d->type = dtype;
+	memcpy(d->name, name, len);
+}
+
+static void fill_entry(struct listing *ls, u64 ino, unsigned dtype, const char *name, size_t len,
+		       struct fuse_entry_out *out)
+{
+	struct inode *ip;
+
+	if (is_dots(name, len) || fs_iget(ls->rq->front->fs, ino, &ip)) {
+		out->attr.ino = ino;
+		out->attr.mode = dtype << 12;
+		return;
+	}
+	req_out_entry(ls->rq, ip, out);
+}
+
+static int fill(void *arg, const char *name, size_t len, u64 ino, unsigned dtype, u64 cookie)
+{
+	struct listing *ls = arg;
+	struct req *rq = ls->rq;
+	u8 *at = rq->out + rq->out_len;
+	size_t head = ls->plus ? FUSE_NAME_OFFSET_DIRENTPLUS : FUSE_NAME_OFFSET;
+	size_t size = FUSE_DIRENT_ALIGN(head + len);
+
+	if (size > ls->room - rq->out_len)
+		return 1;
+	memset(at, 0, size);
+	if (ls->plus) {
+		struct fuse_direntplus *dp = (void *)at;
+
+		fill_entry(ls, ino, dtype, name, len, &dp->entry_out);
+		fill_dirent(&dp->dirent, name, len, ino, dtype, cookie);
+	} else {
+		fill_dirent((void *)at, name, len, ino, dtype, cookie);
+	}
+	rq->out_len += size;
+	return 0;
+}
+
+static void undo_plus(struct req *rq)
+{
+	size_t at = 0;
+
+	while (at < rq->out_len) {
+		const struct fuse_direntplus *dp = (const void *)(rq->out + at);
+
+		if (dp->entry_out.nodeid > FUSE_ROOT_ID)
+			fs_forget(rq->front->fs, dp->entry_out.nodeid, 1);
+		at += FUSE_DIRENTPLUS_SIZE(dp);
+	}
+}
+
+static int list(struct req *rq, bool plus)
+{
+	const struct fuse_read_in *in = req_arg(rq, sizeof(*in));
+	struct listing ls = { .rq = rq, .plus = plus };
+	int err;
+
+	if (!in)
+		return -EINVAL;
+	ls.room = MIN_T(size_t, in->size, REQ_OUT_SIZE);
+	err = fs_readdir(file_of(in->fh)->ip, in->offset, fill, &ls);
+	rq->undo = plus ? undo_plus : NULL;
+	/* What was listed before an error is worth having; the error comes with the next call. */
+	return err < 0 && rq->out_len == 0 ? err : 0;
+}
+
+int op_readdir(struct req *rq)
+{
+	return list(rq, false);
+}
+
+int op_readdirplus(struct req *rq)
+{
+	return list(rq, true);
+}

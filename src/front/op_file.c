@@ -1,0 +1,312 @@
+/*
+ * Operations on open files.
+ *
+ * Rules
+ * 1. READ answers straight from the folios: header and slices leave in one writev(), then the
+ *    folios are put. WRITE copies once, from the request buffer to the folios.
+ * 2. cache=daemon: every open is direct and takes parallel writes; our cache is the only one but for
+ *    mapped pages. cache=kernel: the kernel's pages serve programs, it owns size and times of what
+ *    it holds (FS_WRITE_CACHE), and fsync after O_SYNC writes is its business.
+ * 3. A short answer to READ means end of file to the kernel, so an error never shortens one that
+ *    fills the kernel's pages.
+ * 4. SEEK_DATA and SEEK_HOLE can't be answered for contents that the kernel still holds back: with
+ *    cache=kernel a file that is open for writing answers EINVAL, and programs copy it all.
+ *
+ * Locking: none here.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#include "base/limits.h"
+#include "front/file.h"
+#include "front/front.h"
+#include "front/req.h"
+
+/* Slices of the longest READ over the smallest folios, one more when it starts within a sector. */
+#define READ_SLICES (PROTO_MAX_PAGES + 2u)
+
+static u32 open_answer_flags(const struct front *fr)
+{
+	if (!fr->kernel_cache)
+		return FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES;
+	return FOPEN_KEEP_CACHE;
+}
+
+static bool opens_for_writing(u32 flags)
+{
+	return (flags & O_ACCMODE) != O_RDONLY;
+}
+
+static void undo_open(struct req *rq)
+{
+	file_close(rq->front, rq->undo_file);
+}
+
+static void undo_create(struct req *rq)
+{
+	undo_open(rq);
+	if (rq->undo_ino != FUSE_ROOT_ID)
+		fs_forget(rq->front->fs, rq->undo_ino, 1);
+}
+
+static void fill_open(struct req *rq, struct front_file *f, struct fuse_open_out *out)
+{
+	out->fh = (uintptr_t)f;
+	out->open_flags = open_answer_flags(rq->front);
+	f->direct = (out->open_flags & FOPEN_DIRECT_IO) != 0;
+	rq->undo_file = f;
+	rq->undo = undo_open;
+}
+
+int op_open(struct req *rq)
+{
+	const struct fuse_open_in *in = req_arg(rq, sizeof(*in));
+	struct front_file *f;
+	struct inode *ip;
+	int err = in ? req_inode(rq, &ip) : -EINVAL;
+
+	if (err)
+		return err;
+	err = file_open(rq->front, ip, opens_for_writing(in->flags), &f);
+	if (err) {
+		fs_iput(ip);
+		return err;
+	}
+	fill_open(rq, f, req_out(rq, sizeof(struct fuse_open_out)));
+	return 0;
+}
+
+/* The kernel knows that the name is free: it holds the directory's lock and asked before. */
+int op_create(struct req *rq)
+{
+	const struct fuse_create_in *in = req_arg(rq, sizeof(*in));
+	struct { struct fuse_entry_out entry; struct fuse_open_out open; } *out;
+	struct front_file *f;
+	struct inode *dir, *ip;
+	const char *name;
+	size_t len;
+	int err;
+
+	name = in ? req_name(rq, sizeof(*in), &len) : NULL;
+	if (!name || len == 0)
+		return -EINVAL;
+	if (len > LIMIT_NAME)
+		return -ENAMETOOLONG;
+	err = req_inode(rq, &dir);
+	if (err)
+		return err;
+	err = fs_mknod(dir, name, len, (in->mode & 07777) | S_IFREG, 0, req_cred(rq), &ip);
+	fs_iput(dir);
+	if (err)
+		return err;
+	err = file_open(rq->front, ip, opens_for_writing(in->flags), &f);
+	if (err) {
+		fs_iput(ip);
+		return err;
+	}
+	out = req_out(rq, sizeof(*out));
+	req_out_entry(rq, fs_ihold(ip), &out->entry);
+	fill_open(rq, f, &out->open);
+	rq->undo = undo_create;
+	return 0;
+}
+
+int op_release(struct req *rq)
+{
+	const struct fuse_release_in *in = req_arg(rq, sizeof(*in));
+
+	if (!in)
+		return -EINVAL;
+	file_close(rq->front, file_of(in->fh));
+	return 0;
+}
+
+struct read_answer {
+	unsigned nr;
+	u64 bytes;
+	struct iomap_slice slices[READ_SLICES];
+	struct iovec iov[READ_SLICES + 1];      /* [0] is the header's */
+};
+
+/* Gathers slices until len bytes, end of file or an error. */
+static int read_gather(struct front_file *f, u64 pos, u64 len, struct read_answer *ra)
+{
+	struct readahead *state = file_ra_get(f);
+	int n = 1;
+
+	while (ra->bytes < len && ra->nr < READ_SLICES && n > 0) {
+		u64 got = 0;
+
+		n = fs_read_slices(f->ip, pos + ra->bytes, len - ra->bytes, state,
+				   ra->slices + ra->nr, READ_SLICES - ra->nr, &got);
+		if (n > 0) {
+			ra->nr += (unsigned)n;
+			ra->bytes += got;
+		}
+	}
+	file_ra_put(f, state);
+	return MIN(n, 0);
+}
+
+static void read_put(struct read_answer *ra)
+{
+	for (unsigned i = 0; i < ra->nr; i++)
+		if (ra->slices[i].folio)
+			folio_put(ra->slices[i].folio);
+}
+
+static int read_send(struct req *rq, struct read_answer *ra)
+{
+	for (unsigned i = 0; i < ra->nr; i++)
+		ra->iov[i + 1] = (struct iovec){
+			.iov_base = (void *)(uintptr_t)ra->slices[i].data,
+			.iov_len = ra->slices[i].len,
+		};
+	/* What was not taken leaves nothing to undo. */
+	(void)req_send_iov(rq, ra->iov, ra->nr + 1);
+	return 0;
+}
+
+int op_read(struct req *rq)
+{
+	const struct fuse_read_in *in = req_arg(rq, sizeof(*in));
+	struct read_answer ra;
+	struct front_file *f;
+	int err;
+
+	if (!in || in->offset > INT64_MAX)
+		return -EINVAL;
+	ra.nr = 0;
+	ra.bytes = 0;
+	f = file_of(in->fh);
+	err = read_gather(f, in->offset, MIN_T(u64, in->size, PROTO_MAX_WRITE), &ra);
+	if (err == 0 || (ra.bytes > 0 && f->direct))
+		err = read_send(rq, &ra);
+	read_put(&ra);
+	return err;
+}
+
+static unsigned write_flags(const struct front *fr, const struct front_file *f,
+			    const struct fuse_write_in *in)
+{
+	bool from_pages = in->write_flags & FUSE_WRITE_CACHE;
+	unsigned flags = 0;
+
+	if (in->write_flags & FUSE_WRITE_KILL_SUIDGID)
+		flags |= FS_WRITE_KILL_SUID;
+	if (from_pages && fr->kernel_cache)
+		flags |= FS_WRITE_CACHE;
+	if (fr->opts.sync && !from_pages)
+		flags |= FS_WRITE_SYNC;
+	/* O_SYNC holds O_DSYNC's bit and one of its own. */
+	else if (f->direct && !from_pages && (in->flags & O_SYNC) == O_SYNC)
+		flags |= FS_WRITE_SYNC;
+	else if (f->direct && !from_pages && (in->flags & O_DSYNC))
+		flags |= FS_WRITE_DSYNC;
+	return flags;
+}
+
+int op_write(struct req *rq)
+{
+	const struct fuse_write_in *in = req_arg(rq, sizeof(*in));
+	struct fuse_write_out *out;
+	struct front_file *f;
+	ssize_t n;
+	int err;
+
+	if (!in || rq->arg_len - sizeof(*in) < in->size)
+		return -EINVAL;
+	if (in->offset >= LIMIT_FILE_SIZE || in->size > LIMIT_FILE_SIZE - in->offset)
+		return -EFBIG;
+	f = file_of(in->fh);
+	err = file_caps_kill(rq->front, f);
+	if (err)
+		return err;
+	n = fs_write(f->ip, in->offset, in + 1, in->size, write_flags(rq->front, f, in));
+	if (n < 0)
+		return (int)n;
+	out = req_out(rq, sizeof(*out));
+	out->size = (u32)n;
+	return 0;
+}
+
+/* close(2): an error of writes made before, told once to each open file. */
+int op_flush(struct req *rq)
+{
+	const struct fuse_flush_in *in = req_arg(rq, sizeof(*in));
+	struct front_file *f;
+
+	if (!in)
+		return -EINVAL;
+	f = file_of(in->fh);
+	return fs_flush(f->ip, &f->error_cursor);
+}
+
+static int sync_one(struct req *rq)
+{
+	const struct fuse_fsync_in *in = req_arg(rq, sizeof(*in));
+
+	if (!in)
+		return -EINVAL;
+	return fs_fsync(file_of(in->fh)->ip, in->fsync_flags & FUSE_FSYNC_FDATASYNC);
+}
+
+int op_fsync(struct req *rq)
+{
+	return sync_one(rq);
+}
+
+int op_fsyncdir(struct req *rq)
+{
+	return sync_one(rq);
+}
+
+int op_syncfs(struct req *rq)
+{
+	return fs_sync(rq->front->fs);
+}
+
+int op_fallocate(struct req *rq)
+{
+	const struct fuse_fallocate_in *in = req_arg(rq, sizeof(*in));
+	struct front_file *f;
+	int err;
+
+	if (!in || in->length == 0 || in->offset > INT64_MAX || in->length > INT64_MAX)
+		return -EINVAL;
+	if (in->offset >= LIMIT_FILE_SIZE || in->length > LIMIT_FILE_SIZE - in->offset)
+		return -EFBIG;
+	f = file_of(in->fh);
+	err = file_caps_kill(rq->front, f);
+	return err ? err : fs_fallocate(f->ip, (int)in->mode, in->offset, in->length);
+}
+
+int op_lseek(struct req *rq)
+{
+	const struct fuse_lseek_in *in = req_arg(rq, sizeof(*in));
+	struct fuse_lseek_out *out;
+	struct front_file *f;
+	s64 pos;
+
+	if (!in || (in->whence != SEEK_DATA && in->whence != SEEK_HOLE))
+		return -EINVAL;
+	f = file_of(in->fh);
+	if (rq->front->kernel_cache && file_has_writers(fs_ino(f->ip)))
+		return -EINVAL;
+	if (in->offset > INT64_MAX)
+		return -ENXIO;
+	pos = fs_seek(f->ip, in->offset, (int)in->whence);
+	if (pos < 0)
+		return (int)pos;
+	out = req_out(rq, sizeof(*out));
+	out->offset = (u64)pos;
+	return 0;
+}
+
+/* No ioctl is known: ENOTTY, which programs expect, and not ENOSYS. */
+int op_ioctl(struct req *rq)
+{
+	(void)rq;
+	return -ENOTTY;
+}

@@ -1,0 +1,57 @@
+/*
+ * Options of foliofs and mount.foliofs. One table (options.c) gives the parser, the help and, checked
+ * by a test, foliofs(5).
+ */
+#ifndef FOLIOFS_FRONT_OPTIONS_H
+#define FOLIOFS_FRONT_OPTIONS_H
+
+#include <stdio.h>
+
+#include "base/types.h"
+
+enum front_cache { FRONT_CACHE_KERNEL, FRONT_CACHE_DAEMON };
+enum front_atime { FRONT_RELATIME, FRONT_NOATIME, FRONT_STRICTATIME };
+enum front_action { FRONT_RUN, FRONT_HELP, FRONT_VERSION };
+
+#define FRONT_THREADS_MAX 64u
+
+struct front_opts {
+	enum front_action action;
+	bool helper;            /* called as mount.foliofs: its own argument syntax */
+	char *image;
+	char *mountpoint;
+	/* command line */
+	bool foreground;
+	bool debug;
+	bool fake;              /* do everything but mount */
+	bool sloppy;            /* ignore unknown options */
+	bool verbose;
+	/* -o */
+	bool readonly;
+	bool nosuid, nodev, noexec;   /* nosuid and nodev are set unless suid and dev are asked for */
+	bool sync;
+	bool allow_other;
+	bool allow_other_set;         /* said by the user, not by default */
+	bool replace_stale;
+	enum front_atime atime;
+	enum front_cache cache;
+	const char *policy;
+	u64 cache_size;         /* bytes */
+	u64 max_folio;          /* bytes, 0 = by cache size */
+	u64 readahead;          /* bytes, 0 = default */
+	u64 commit_s;
+	u64 threads;            /* 0 = by CPUs */
+};
+
+/*
+ * Fills *o; strings point into argv or are allocated and live as long as the process. A mistake is
+ * explained on standard error; then the exit status is returned, else 0.
+ */
+int front_parse(int argc, char **argv, struct front_opts *o);
+
+void front_help(FILE *f);
+
+/* The names of all options, as in foliofs(5), for the test that compares them. */
+const char *const *front_option_names(size_t *nr);
+
+#endif

@@ -1,0 +1,35 @@
+/*
+ * The kernel's FUSE protocol: <linux/fuse.h> and what newer kernels added to it.
+ *
+ * The header that a distribution ships is often older than the kernel that runs: Debian 12 has
+ * 7.38, Linux 6.18 speaks 7.45. Names here begin with PROTO_ so that they never clash with a newer
+ * header.
+ */
+#ifndef FOLIOFS_FRONT_PROTO_H
+#define FOLIOFS_FRONT_PROTO_H
+
+#include <linux/fuse.h>
+
+#include "base/types.h"
+
+/* We speak this minor version, or the kernel's if that is lower. */
+#define PROTO_MINOR 40u
+/* Below this the layout of requests differs from what the code here expects (Linux 4.20). */
+#define PROTO_MINOR_MIN 28u
+
+/* Opcodes after those of 7.38. */
+#define PROTO_STATX 52u
+#define PROTO_COPY_FILE_RANGE_64 53u
+#define PROTO_OPCODES 64u
+
+/* INIT flags, the upper 32 in flags2 (valid with FUSE_INIT_EXT). */
+#define PROTO_DIRECT_IO_ALLOW_MMAP (1ull << 36)
+
+/* The longest WRITE, READ and READDIR: 256 pages, the kernel's own limit without a sysctl. */
+#define PROTO_MAX_PAGES 256u
+#define PROTO_MAX_WRITE ((size_t)PROTO_MAX_PAGES * 4096u)
+
+/* What stands before the data of a WRITE. */
+#define PROTO_WRITE_HEAD (sizeof(struct fuse_in_header) + sizeof(struct fuse_write_in))
+
+#endif

@@ -1,0 +1,217 @@
+/*
+ * The threads that serve requests.
+ *
+ * Rules
+ * 1. A request is answered by the thread that read it, through the device that it was read from:
+ *    the kernel keeps requests in flight per device.
+ * 2. A thread blocks only in read(), or in the work of its request. It ends when the kernel has ended the
+ *    connection, or when it is told to: then a signal interrupts its read(), again and again
+ *    until it has seen the flag (the signal may come just before the read).
+ * 3. A device that can't be cloned is no reason to fail: threads then share the mount's own.
+ *
+ * Locking: none. Each thread owns its struct worker; flags are atomic.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/log.h"
+#include "front/front.h"
+#include "front/req.h"
+#include "front/session.h"
+
+/* The head of a WRITE lies at the end of the buffer's first page, so that its data is aligned. */
+#define BUF_LEAD (4096u - PROTO_WRITE_HEAD)
+#define BUF_SIZE (4096u + PROTO_MAX_WRITE + 4096u)
+#define WAKE_SIGNAL SIGUSR2
+
+struct worker {
+	struct session *session;
+	pthread_t thread;
+	bool running;
+	bool done;       /* atomic: the thread has left its loop */
+	bool own_fd;
+	int fd;
+	u8 *buf;         /* BUF_SIZE, page aligned */
+	u8 *out;         /* REQ_OUT_SIZE */
+};
+
+struct session {
+	struct front *front;
+	int fd;
+	unsigned nr;
+	bool stopping;   /* atomic */
+	bool ended;      /* atomic */
+	struct worker workers[];
+};
+
+static void on_wake(int sig)
+{
+	(void)sig;
+}
+
+/* Without SA_RESTART: read() returns EINTR. */
+static void install_wake_signal(void)
+{
+	struct sigaction sa = { .sa_handler = on_wake };
+
+	sigaction(WAKE_SIGNAL, &sa, NULL);
+}
+
+static void session_set_ended(struct session *s)
+{
+	__atomic_store_n(&s->ended, true, __ATOMIC_RELEASE);
+	front_wake(s->front);
+}
+
+/* Bytes read, 0 to try again, -errno when the connection is over. */
+static ssize_t worker_read(struct worker *w)
+{
+	ssize_t n = read(w->fd, w->buf + BUF_LEAD, BUF_SIZE - BUF_LEAD);
+
+	if (n >= (ssize_t)sizeof(struct fuse_in_header))
+		return n;
+	if (n >= 0)
+		return -EIO;
+	/* ENOENT: the request was withdrawn before it was read. */
+	if (errno == EINTR || errno == EAGAIN || errno == ENOENT)
+		return 0;
+	return -errno;
+}
+
+static void *worker_main(void *arg)
+{
+	struct worker *w = arg;
+	struct session *s = w->session;
+
+	while (!__atomic_load_n(&s->stopping, __ATOMIC_ACQUIRE)) {
+		ssize_t n = worker_read(w);
+
+		if (n > 0) {
+			req_dispatch(s->front, w->fd, w->buf + BUF_LEAD, (size_t)n, w->out);
+		} else if (n < 0) {
+			if (n != -ENODEV && n != -ECONNABORTED)
+				log_err("/dev/fuse: read failed: %s. Unmounting", err_text((int)n));
+			session_set_ended(s);
+			break;
+		}
+	}
+	__atomic_store_n(&w->done, true, __ATOMIC_RELEASE);
+	return NULL;
+}
+
+/* A second device for the same mount, or the mount's own. */
+static void worker_open(struct worker *w, bool first)
+{
+	u32 master = (u32)w->session->fd;
+	int fd = -1;
+
+	w->fd = w->session->fd;
+	if (first)
+		return;
+	fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+	if (fd >= 0 && ioctl(fd, FUSE_DEV_IOC_CLONE, &master) == 0) {
+		w->fd = fd;
+		w->own_fd = true;
+	} else if (fd >= 0) {
+		close(fd);
+	}
+}
+
+static int worker_start(struct worker *w, bool first)
+{
+	int err;
+
+	w->buf = mmap(NULL, BUF_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (w->buf == MAP_FAILED) {
+		w->buf = NULL;
+		return -ENOMEM;
+	}
+	w->out = malloc(REQ_OUT_SIZE);
+	if (!w->out)
+		return -ENOMEM;
+	worker_open(w, first);
+	err = pthread_create(&w->thread, NULL, worker_main, w);
+	w->running = err == 0;
+	return -err;
+}
+
+int session_new(struct front *fr, int fd, unsigned nr_threads, struct session **out)
+{
+	struct session *s = calloc(1, sizeof(*s) + nr_threads * sizeof(s->workers[0]));
+	int err = 0;
+
+	if (!s)
+		return -ENOMEM;
+	s->front = fr;
+	s->fd = fd;
+	s->nr = nr_threads;
+	install_wake_signal();
+	for (unsigned i = 0; i < nr_threads && !err; i++) {
+		s->workers[i].session = s;
+		err = worker_start(&s->workers[i], i == 0);
+	}
+	if (err) {
+		session_stop(s);
+		session_free(s);
+		return err;
+	}
+	*out = s;
+	return 0;
+}
+
+bool session_ended(const struct session *s)
+{
+	return __atomic_load_n(&s->ended, __ATOMIC_ACQUIRE);
+}
+
+void session_stop(struct session *s)
+{
+	const struct timespec pause = { .tv_nsec = 5000000 };
+
+	__atomic_store_n(&s->stopping, true, __ATOMIC_RELEASE);
+	for (unsigned i = 0; i < s->nr; i++) {
+		struct worker *w = &s->workers[i];
+
+		if (!w->running)
+			continue;
+		while (!__atomic_load_n(&w->done, __ATOMIC_ACQUIRE)) {
+			pthread_kill(w->thread, WAKE_SIGNAL);
+			nanosleep(&pause, NULL);
+		}
+		pthread_join(w->thread, NULL);
+		w->running = false;
+	}
+}
+
+void session_free(struct session *s)
+{
+	for (unsigned i = 0; i < s->nr; i++) {
+		struct worker *w = &s->workers[i];
+
+		if (w->own_fd)
+			close(w->fd);
+		if (w->buf)
+			munmap(w->buf, BUF_SIZE);
+		free(w->out);
+	}
+	free(s);
+}
+
+unsigned session_threads(const struct session *s)
+{
+	return s->nr;
+}
+
+u64 session_memory(const struct session *s)
+{
+	return (u64)s->nr * (BUF_SIZE + REQ_OUT_SIZE);
+}
