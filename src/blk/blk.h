@@ -24,8 +24,8 @@
  *   - A media error (-EIO) belongs to that request alone.
  *   - Memory that belongs to a request is left alone by the caller until the request is done.
  *
- * All functions may be called by any thread unless said otherwise. No function takes a lock of a rank lower
- * than RANK_BLK. Waiting functions must not be called with RANK_HANDLE or higher held.
+ * All functions may be called by any thread unless said otherwise. No function takes a lock of a
+ * rank lower than RANK_BLK. Waiting functions must not be called with RANK_HANDLE or higher held.
  */
 
 struct blk_dev;
@@ -34,7 +34,7 @@ struct blk_dev;
 
 #define BLK_RDONLY      0x00u   /* shared lock; writes return -EROFS */
 #define BLK_RDWR        0x01u   /* exclusive lock */
-#define BLK_CREATE      0x02u   /* regular file: make it if it does not exist, of opts->size bytes */
+#define BLK_CREATE      0x02u   /* regular file: make it if need be, of opts->size bytes */
 #define BLK_TRUNCATE    0x04u   /* with BLK_CREATE: an existing regular file gets opts->size too */
 #define BLK_NOLOCK      0x08u   /* no lock at all (dump of a mounted image) */
 
@@ -45,9 +45,10 @@ struct blk_opts {
 };
 
 /*
- * Opens `path`, or a RAM device for "ram:SIZE". opts may be NULL. Locks it for as long as it is open:
- * flock (LOCK_EX, or LOCK_SH when read-only), and O_EXCL on block devices opened for writing. The locks are
- * taken before anything is changed: a refused open leaves the file as it was.
+ * Opens `path`, or a RAM device for "ram:SIZE". opts may be NULL. Locks it for as long as it is
+ * open: flock (LOCK_EX, or LOCK_SH when read-only), and O_EXCL on block devices opened for
+ * writing. The locks are taken before anything is changed: a refused open leaves the file as it
+ * was.
  *
  * -EBUSY      somebody else holds it; blk_who_holds() may name them
  * -EROFS      read-only file system or device, BLK_RDWR asked
@@ -76,7 +77,7 @@ bool blk_is_direct(const struct blk_dev *dev);          /* O_DIRECT */
 const char *blk_backend(const struct blk_dev *dev);     /* "uring" "sync" "ram" "sim" */
 const char *blk_path(const struct blk_dev *dev);
 
-/* Changes the size of a regular file or RAM device (grow only: -EINVAL otherwise). -EOPNOTSUPP on others. */
+/* Lets a regular file or RAM device grow (-EINVAL if it would shrink, -EOPNOTSUPP on others). */
 int blk_resize(struct blk_dev *dev, u64 sectors);
 
 /* ------------------------------------------------------- synchronous I/O */
@@ -87,9 +88,9 @@ enum blk_op { BLK_READ, BLK_WRITE };
 enum blk_kind { BLK_DATA, BLK_META, BLK_LOG };
 
 /*
- * Read and write `nr` sectors; any length: long ones are split at BLK_MAX_IO and pipelined. `buf` may have any
- * alignment, but only buffers aligned to 4096 are transferred without a copy. 0 or -errno
- * (-ERANGE past the end of the device; nothing is transferred then).
+ * Read and write `nr` sectors; any length: long ones are split at BLK_MAX_IO and pipelined. `buf`
+ * may have any alignment, but only buffers aligned to 4096 are transferred without a copy. 0 or
+ * -errno (-ERANGE past the end of the device; nothing is transferred then).
  */
 #define BLK_MAX_IO_SECTORS 512u         /* 2 MiB */
 
@@ -105,9 +106,10 @@ int blk_writev(struct blk_dev *dev, u64 sector, const struct iovec *iov, unsigne
 /* -------------------------------------------------------------- requests */
 
 /*
- * One request. The segments' addresses and lengths are multiples of 512 (better 4096), their lengths sum
- * up to nr sectors. The iov array itself must stay until done() runs; after that call the device knows
- * nothing of the request (done() may free it). Requests that overlap and are under way together have no order.
+ * One request. The segments' addresses and lengths are multiples of 512 (better 4096), their
+ * lengths sum up to nr sectors. The iov array itself must stay until done() runs; after that call
+ * the device knows nothing of the request (done() may free it). Requests that overlap and are
+ * under way together have no order.
  */
 struct blk_io {
 	enum blk_op op;
@@ -136,9 +138,10 @@ struct blk_io {
  *	blk_batch_wait(&b, 0);
  *	blk_batch_fini(&b);
  *
- * done() runs in this thread, inside blk_batch_add(), _wait() or _fini(); on memory backends often before
- * blk_batch_add() returns. done() may add to the batch and may do synchronous I/O. A request that cannot even be sent gets
- * its error through done(). Several batches of a thread may be open at once.
+ * done() runs in this thread, inside blk_batch_add(), _wait() or _fini(); on memory backends
+ * often before blk_batch_add() returns. done() may add to the batch and may do synchronous I/O. A
+ * request that cannot even be sent gets its error through done(). Several batches of a thread may
+ * be open at once.
  */
 struct blk_batch {
 	struct blk_dev *dev;
@@ -159,25 +162,26 @@ void blk_batch_wait(struct blk_batch *b, unsigned max_in_flight);
 int blk_batch_fini(struct blk_batch *b);
 
 /*
- * Sends a request that outlives this call, through the shared ring. done() runs in the reaper thread, where it must not
- * wait for other I/O; on memory and sync backends it runs before this returns, in this thread: the caller holds no lock
- * that done() takes.
+ * Sends a request that outlives this call, through the shared ring. done() runs in the reaper
+ * thread, where it must not wait for other I/O; on memory and sync backends it runs before this
+ * returns, in this thread: the caller holds no lock that done() takes.
  */
 void blk_submit_async(struct blk_dev *dev, struct blk_io *io);
 
 /* -------------------------------------------------------------- durability */
 
 /*
- * Makes every write durable that completed before the call: returns after a device flush that BEGAN after the call. Calls
- * at the same time share flushes. Nobody waits for more than two flushes.
- * A flush that fails returns its error to everyone who waited for it.
+ * Makes every write durable that completed before the call: returns after a device flush that
+ * BEGAN after the call. Calls at the same time share flushes. Nobody waits for more than two
+ * flushes. A flush that fails returns its error to everyone who waited for it.
  */
 int blk_flush(struct blk_dev *dev);
 
 /*
- * A ticket taken after an I/O completed, and the promise that the I/O is durable: returns at once if a flush that began after
- * the ticket was taken has succeeded, otherwise flushes as blk_flush(). If the first flush after the ticket FAILED, this returns that
- * error for ever: the device may have dropped what it held, and a later success says nothing about it.
+ * A ticket taken after an I/O completed, and the promise that the I/O is durable: returns at once
+ * if a flush that began after the ticket was taken has succeeded, otherwise flushes as
+ * blk_flush(). If the first flush after the ticket FAILED, this returns that error for ever: the
+ * device may have dropped what it held, and a later success says nothing about it.
  */
 u64 blk_flush_ticket(struct blk_dev *dev);
 int blk_flush_upto(struct blk_dev *dev, u64 ticket);
@@ -187,22 +191,25 @@ u64 blk_flush_count(struct blk_dev *dev);
 
 /* ---------------------------------------------------- space on the host */
 
-/* The content of the sectors no longer matters (reads: anything). -EOPNOTSUPP if the device can't: harmless. */
+/* The content no longer matters (reads give anything). -EOPNOTSUPP if the device can't: harmless. */
 int blk_discard(struct blk_dev *dev, u64 sector, u64 nr);
 
-/* The sectors read as zero afterwards; by the cheapest means (hole punching, zero range, else writes). */
+/* The sectors read as zero afterwards: hole punching, zero range, or else writes. */
 int blk_zero(struct blk_dev *dev, u64 sector, u64 nr, enum blk_kind kind);
 
-/* Takes space on the host for a range of a sparse file, keeps its content; no-op on devices. -ENOSPC;
- * -EOPNOTSUPP if the host can't (then writes may meet -ENOSPC later). */
+/*
+ * Takes space on the host for a range of a sparse file and keeps its content; nothing on devices.
+ * -ENOSPC; -EOPNOTSUPP if the host can't (then writes may meet -ENOSPC later).
+ */
 int blk_prealloc(struct blk_dev *dev, u64 sector, u64 nr);
 
 /* ------------------------------------------------------- fault injection */
 
 /*
- * Tests: fn is called before each request is sent (FLUSH, DISCARD and PREALLOC included) and may return -errno, which
- * becomes the result of that request, which is then not sent. fn runs in the submitting thread, maybe several at once.
- * NULL switches it off. To be set while no I/O is under way.
+ * Tests: fn is called before each request is sent (FLUSH, DISCARD and PREALLOC included) and may
+ * return -errno, which becomes the result of that request, which is then not sent. fn runs in the
+ * submitting thread, maybe several at once. NULL switches it off. To be set while no I/O is under
+ * way.
  */
 enum blk_fault_op { BLK_FAULT_READ, BLK_FAULT_WRITE, BLK_FAULT_FLUSH, BLK_FAULT_DISCARD,
 		    BLK_FAULT_PREALLOC };

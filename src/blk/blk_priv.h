@@ -14,8 +14,8 @@ struct blk_backend {
 	 */
 	int (*transfer)(struct blk_dev *dev, struct blk_io *io);
 	/*
-	 * File backends: start it on the thread's ring, or on the shared one; it ends in blk_io_end().
-	 * NULL where transfer() is all there is. An error means "not started".
+	 * File backends: start it on the thread's ring, or on the shared one; it ends in
+	 * blk_io_end(). NULL where transfer() is all there is. An error means "not started".
 	 */
 	int (*start)(struct blk_dev *dev, struct blk_io *io);
 	int (*start_shared)(struct blk_dev *dev, struct blk_io *io);

@@ -1,7 +1,8 @@
 /*
  * Requests to a device, whatever the backend: checks, counters, faults, pipelines.
  *
- * A request goes  blk_batch_add / blk_submit_async  ->  admit()  ->  backend  ->  blk_io_end()  ->  done().
+ * A request goes  blk_batch_add / blk_submit_async  ->  admit()  ->  backend  ->  blk_io_end()
+ * ->  done().
  *
  * Invariants:
  * 1. Each request ends in exactly one blk_io_end(), also if it was refused.

@@ -2,10 +2,13 @@
  * Regular files and block devices, by io_uring or by system calls.
  *
  * Invariants:
- * 1. The lock is held by a descriptor of its own (lock_fd, and excl_fd for O_EXCL), which never does I/O: rings of other threads may
- *    keep the I/O descriptor open for a while after close, but never the lock.
- * 2. Nothing is changed before the lock is held; a file that this open created is removed again if the open fails.
- * 3. A thread that can't have a ring (no io_uring, no memory) does its I/O by system calls, one by one.
+ * 1. The lock is held by a descriptor of its own (lock_fd, and excl_fd for O_EXCL), which never
+ *    does I/O: rings of other threads may keep the I/O descriptor open for a while after close,
+ *    but never the lock.
+ * 2. Nothing is changed before the lock is held; a file that this open created is removed again
+ *    if the open fails.
+ * 3. A thread that can't have a ring (no io_uring, no memory) does its I/O by system calls, one
+ *    by one.
  *
  * Locking: none; all fields are constant while the device is open.
  */
@@ -254,7 +257,7 @@ static int open_lock_fd(const char *path, unsigned flags, bool *created, int *ou
 	return 0;
 }
 
-/* EWOULDBLOCK is the one answer that means somebody else; a host without flock gives no protection. */
+/* Only EWOULDBLOCK means somebody else; a host without flock gives no protection. */
 static int lock_file(int fd, unsigned flags, bool is_bdev)
 {
 	int how = (flags & BLK_RDWR ? LOCK_EX : LOCK_SH) | LOCK_NB;

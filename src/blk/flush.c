@@ -2,7 +2,8 @@
  * Device flushes, shared by those who wait at the same time.
  *
  * Flushes are numbered; a ticket is the number of the newest flush that had begun when the ticket
- * was taken. Every flush with a higher number began later, so it covers all I/O that was complete then.
+ * was taken. Every flush with a higher number began later, so it covers all I/O that was complete
+ * then.
  *
  *	ticket 4 taken            flush 5 runs (began after)   -> covered when 5 ends well
  *	     |   flush 4 runs     |
@@ -11,10 +12,11 @@
  * Invariants:
  * 1. `begun` grows under the lock before the flush is sent, so a ticket never misses a flush that
  *    began before it.
- * 2. One flush runs at a time. Who needs one that has not begun becomes its leader when the running one ends;
- *    so nobody waits for more than two.
+ * 2. One flush runs at a time. Who needs one that has not begun becomes its leader when the
+ *    running one ends; so nobody waits for more than two.
  * 3. The first flush after a ticket decides for ever whether the ticket's I/O is durable, unless
- *    it succeeded: a device that failed a flush may have dropped what it held, and will not say so again.
+ *    it succeeded: a device that failed a flush may have dropped what it held, and will not say
+ *    so again.
  *
  * Locking: flush.lock (RANK_BLK), not held while the device works.
  */

@@ -46,7 +46,7 @@ static bool describe_pid(long pid, char *buf, size_t len)
 	return true;
 }
 
-/* "1: FLOCK  ADVISORY  WRITE 1234 fd:00:5678 0 EOF": the inode decides, some hosts show another device. */
+/* "1: FLOCK  ADVISORY  WRITE 1234 fd:00:5678 0 EOF": the inode decides, the device may differ. */
 static long pid_of_lock(const struct stat *st)
 {
 	FILE *f = fopen("/proc/locks", "re");

@@ -6,9 +6,11 @@
  *
  * Invariants:
  * 1. Data of an event is never changed and lives as long as the device.
- * 2. A recording device has no own pages: those that it was made with are kept until it is closed, because
- *    its content before the first event points at them. One that does not record has no events.
- * 3. A transfer and its event are one step under the lock: the order of events is an order in which the device may have done them.
+ * 2. A recording device has no own pages: those that it was made with are kept until it is
+ *    closed, because its content before the first event points at them. One that does not record
+ *    has no events.
+ * 3. A transfer and its event are one step under the lock: the order of events is an order in
+ *    which the device may have done them.
  *
  * Locking: sim_dev.lock (RANK_BLK).
  */

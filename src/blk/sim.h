@@ -4,19 +4,19 @@
 #include "blk/blk.h"
 
 /*
- * The crash simulator's device: memory that remembers everything that was done to it, in order, and can be
- * asked what the disk might hold after a crash at any point.
+ * The crash simulator's device: memory that remembers everything that was done to it, in order,
+ * and can be asked what the disk might hold after a crash at any point.
  *
- * Events are numbered from 0. "After n events" means that events 0 .. n-1 have happened. A write is one event,
- * recorded at its completion together with a copy of its data.
+ * Events are numbered from 0. "After n events" means that events 0 .. n-1 have happened. A write
+ * is one event, recorded at its completion together with a copy of its data.
  *
  * What a crash may leave (the model of a disk with a volatile cache):
  *   - every write before the last flush of the first n events: whole;
  *   - of the writes after it, any subset; of two that overlap, either may have come last;
  *   - each of them perhaps in part: any subset of its 512 B or 4 KiB units.
  *
- * Images share the recorded data, so making one costs a copy of a table of pointers (8 bytes a sector), not of
- * the device. Close all images before the device they were made from.
+ * Images share the recorded data, so making one costs a copy of a table of pointers (8 bytes a
+ * sector), not of the device. Close all images before the device they were made from.
  */
 
 struct sim_opts {
@@ -38,7 +38,7 @@ struct sim_event {
 	const u8 *data;         /* SIM_WRITE; belongs to the device */
 };
 
-/* Puts a mark into the stream: "operation id has returned". Nothing on devices that do not record. */
+/* Puts a mark into the stream: "operation id has returned". Nothing if it does not record. */
 void sim_mark(struct blk_dev *dev, u64 id);
 
 size_t sim_nr_events(struct blk_dev *dev);
@@ -53,7 +53,7 @@ size_t sim_unflushed(struct blk_dev *dev, size_t n);
 enum sim_cut {
 	SIM_PREFIX,     /* exactly the first n events */
 	SIM_RANDOM,     /* a pseudo-random subset of the unflushed ones, from seed */
-	SIM_SUBSET,     /* unflushed event i is kept if bit i of subset is set (i < 64; later ones are lost) */
+	SIM_SUBSET,     /* unflushed event i is kept if bit i of subset is set; i >= 64 is lost */
 };
 
 struct sim_spec {
@@ -61,13 +61,14 @@ struct sim_spec {
 	enum sim_cut cut;
 	u64 seed;               /* SIM_RANDOM, tear, permute */
 	u64 subset;             /* SIM_SUBSET */
-	u32 tear;               /* 0, 512 or 4096: unit in which kept writes may be incomplete (SIM_PREFIX: only event n - 1) */
+	u32 tear;               /* 0, 512 or 4096: kept writes may lack such units (SIM_PREFIX: event n - 1) */
 	bool permute;           /* kept events are applied in pseudo-random order */
 };
 
 /*
  * Makes images of one device. It remembers the last flushed state, so asking for growing n is
- * cheap. One thread per cutter; several cutters may work on one device at once, if nobody writes to it meanwhile.
+ * cheap. One thread per cutter; several cutters may work on one device at once, if nobody writes
+ * to it meanwhile.
  */
 struct sim_cutter;
 
@@ -75,8 +76,8 @@ int sim_cutter_new(struct blk_dev *dev, struct sim_cutter **out);
 void sim_cutter_free(struct sim_cutter *c);
 
 /*
- * The disk after a crash as a new device, to be mounted; with `record` it records again (a crash during recovery).
- * The same spec gives the same image.
+ * The disk after a crash as a new device, to be mounted; with `record` it records again (a crash
+ * during recovery). The same spec gives the same image.
  */
 int sim_image(struct sim_cutter *c, const struct sim_spec *spec, bool record, struct blk_dev **out);
 

@@ -9,7 +9,8 @@
  * 1. The cutter's table points only at data of events and at what the device started with.
  * 2. The same spec gives the same image: every choice comes from spec->seed.
  *
- * Locking: none; a cutter belongs to one thread, and the device is not written while images are made.
+ * Locking: none; a cutter belongs to one thread, and the device is not written while images are
+ * made.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -99,7 +100,7 @@ static void apply_whole(struct sim_pages *p, const struct sim_event *ev)
 		sim_pages_point(p, ev->sector + i, event_page(ev, i));
 }
 
-/* Units of the write that reached the disk, one call a unit: a cut after `keep` units, or any subset. */
+/* Units that reached the disk, one call a unit: a cut after `keep` units, or any subset. */
 struct tearing {
 	u64 random;
 	bool cut;

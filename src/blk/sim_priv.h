@@ -32,7 +32,7 @@ struct sim_dev {
 
 struct sim_dev *sim_of(struct blk_dev *dev);
 
-/* A device whose content is `page` (the pointers are copied; may be NULL: zeroes) and that does not record. */
+/* Content: `page` (the pointers are copied; NULL: zeroes). It does not record. */
 int sim_make(u64 sectors, u32 logical_size, const u8 *const *page, struct sim_dev **out);
 /* From now on it records. */
 int sim_start_recording(struct sim_dev *s);

@@ -1,12 +1,13 @@
 /*
  * io_uring: rings of threads, and how one request becomes pieces and a result.
  *
- * A request is sent piece by piece, one at a time: a piece is at most RING_MAX_PIECE bytes, and the
- * next one starts where the completion of the last says, so long requests and short transfers are the same code.
+ * A request is sent piece by piece, one at a time: a piece is at most RING_MAX_PIECE bytes, and
+ * the next one starts where the completion of the last says, so long requests and short transfers
+ * are the same code.
  *
  * Invariants:
- * 1. in_flight counts pieces in the submission queue or in the kernel, one per request, and is at most
- *    depth = entries of the submission queue. So getting a queue entry never fails and the
+ * 1. in_flight counts pieces in the submission queue or in the kernel, one per request, and is at
+ *    most depth = entries of the submission queue. So getting a queue entry never fails and the
  *    completion queue never overflows.
  * 2. Requests in `waiting` exist only while in_flight == depth.
  * 3. A completion is taken out of the queue before done() runs, one at a time, so done() may
@@ -93,7 +94,7 @@ int ring_setup(struct ring *r, unsigned depth, bool local)
 	r->depth = depth;
 	STAILQ_INIT(&r->waiting);
 	r->has_vector = probe_vector(r, !o.no_vector);
-	/* Saves a look-up of the ring's own descriptor per call; not having it costs nothing else. */
+	/* Saves a look-up of the ring's descriptor per call; not having it costs nothing else. */
 	if (local)
 		io_uring_register_ring_fd(&r->u);
 	ring_count(RING_RINGS);
@@ -237,7 +238,7 @@ static bool try_again(struct ring *r, struct ring_req *req, s32 res)
 		req->retries++;
 		return true;
 	}
-	/* The memory may be unregistered, the operation unknown for this file: not errors of the disk. */
+	/* The memory may be unregistered, the operation unknown: these are no errors of the disk. */
 	if ((res == -EINVAL || res == -EOPNOTSUPP) && req->how == HOW_FIXED_VECTOR) {
 		r->has_vector = false;
 		req->how = HOW_FORCED_PLAIN;
@@ -251,8 +252,9 @@ static bool try_again(struct ring *r, struct ring_req *req, s32 res)
 }
 
 /*
- * Takes the result of a piece. Returns true if the request is complete (req->res is set; the caller gives its slot back
- * and runs done()), false if its next piece is in the submission queue.
+ * Takes the result of a piece. Returns true if the request is complete (req->res is set; the
+ * caller gives its slot back and runs done()), false if its next piece is in the submission
+ * queue.
  */
 bool ring_absorb(struct ring *r, struct ring_req *req, s32 res)
 {

@@ -14,12 +14,12 @@
  * Two kinds of ring:
  *
  *   local    one per thread, made by ring_local() at first use, destroyed when the thread ends. The
- *            thread queues, submits and reaps its own requests, so a miss never changes CPU. No lock.
+ *            thread queues, submits and reaps its own requests, so a miss stays on its CPU.
  *   shared   one per process, with a reaper thread, for requests that outlive the call that made
  *            them. ring_shared_submit() may be called by any thread.
  *
- * After a fork() the child gets local rings of its own. The shared ring does not survive: start it after the daemon is in
- * the background. No I/O may be under way at the fork.
+ * After a fork() the child gets local rings of its own. The shared ring does not survive: start
+ * it after the daemon is in the background. No I/O may be under way at the fork.
  *
  * Every function that can fail returns 0 or -errno. -ENOSYS from ring_local() or
  * ring_shared_start() means: there is no io_uring here (old kernel, seccomp, sysctl, or switched
@@ -57,15 +57,16 @@ void ring_opts_get(struct ring_opts *opts);
  * registration is refused (locked memory, permissions) that is logged once and plain vectored I/O
  * serves.
  *
- * `base` is aligned to 4096. len == 0 takes the declaration back; no I/O to the arena may be under way.
+ * `base` is aligned to 4096. len == 0 takes the declaration back; no I/O to the arena may be
+ * under way.
  */
 int ring_memory_set(void *base, size_t len);
 
 /*
  * To be called after pages of the arena have been replaced (munmap, MADV_DONTNEED, mremap,
  * mprotect to and from PROT_NONE) and before the next I/O there: a ring that has the old pages
- * registered would transfer to and from memory that nobody sees any more. No I/O may be under way in
- * the chunks touched. Rings register such a chunk again at the next use.
+ * registered would transfer to and from memory that nobody sees any more. No I/O may be under way
+ * in the chunks touched. Rings register such a chunk again at the next use.
  */
 void ring_memory_changed(const void *addr, size_t len);
 
@@ -76,8 +77,9 @@ void ring_memory_changed(const void *addr, size_t len);
 /*
  * Makes a descriptor known; the handle names it in requests. Each ring registers it at first use.
  * A registered file stays open inside the rings of other threads, until they do I/O again or end,
- * even after ring_file_del() and close(): whoever needs a lock on it released (flock) releases it by name.
- * No request to the file may be under way at ring_file_del(). -ENFILE when the table is full.
+ * even after ring_file_del() and close(): whoever needs a lock on it released (flock) releases it
+ * by name. No request to the file may be under way at ring_file_del(). -ENFILE when the table is
+ * full.
  */
 int ring_file_add(int fd, int *handle);
 void ring_file_del(int handle);
@@ -95,8 +97,9 @@ enum ring_op {
  * One request. The first group is filled in by the caller and is not touched until done() runs;
  * after that the ring knows nothing of the request any more (done() may free it).
  *
- * Requests of any length and number of segments are taken: the ring sends them in pieces of at most
- * RING_MAX_PIECE, one after another, and continues short transfers. EINTR and EAGAIN are tried again.
+ * Requests of any length and number of segments are taken: the ring sends them in pieces of at
+ * most RING_MAX_PIECE, one after another, and continues short transfers. EINTR and EAGAIN are
+ * tried again.
  */
 #define RING_MAX_PIECE ((size_t)2 << 20)
 
@@ -112,8 +115,9 @@ struct ring_req {
 	void *arg;
 
 	/*
-	 * The result, valid in done(): bytes transferred (fewer than asked only at end of file), 0 for the other
-	 * operations, or -errno (how much was transferred before is then not told).
+	 * The result, valid in done(): bytes transferred (fewer than asked only at end of file),
+	 * 0 for the other operations, or -errno (how much was transferred before is then not
+	 * told).
 	 */
 	s64 res;
 
@@ -145,9 +149,9 @@ void ring_queue(struct ring *r, struct ring_req *req);
 void ring_submit(struct ring *r);
 
 /*
- * Sends what is queued, waits until at least one piece has come back if `wait`, and runs done() of all
- * requests that are complete. Returns how many that were (maybe 0). done() may queue, submit and reap.
- * With `wait` and nothing under way it returns 0 at once.
+ * Sends what is queued, waits until at least one piece has come back if `wait`, and runs done()
+ * of all requests that are complete. Returns how many that were (maybe 0). done() may queue,
+ * submit and reap. With `wait` and nothing under way it returns 0 at once.
  */
 unsigned ring_reap(struct ring *r, bool wait);
 

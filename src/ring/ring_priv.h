@@ -7,8 +7,8 @@
 #include "ring/ring.h"
 
 /*
- * Requests under way in one ring. A ring takes no more, so neither the submission nor the completion
- * queue (twice as long) can overflow; the rest waits in ring->waiting.
+ * Requests under way in one ring. A ring takes no more, so neither the submission nor the
+ * completion queue (twice as long) can overflow; the rest waits in ring->waiting.
  */
 #define RING_LOCAL_DEPTH 128u
 #define RING_SHARED_DEPTH 256u

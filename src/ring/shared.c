@@ -9,8 +9,8 @@
  *    else has come back.
  *
  * Locking: shared.lock has RANK_RING; start and shutdown are serialised by start_lock, which is
- * taken outside everything and held while the reaper is waited for, so it is a plain pthread mutex: nobody
- * may hold a ranked lock that done() takes when calling ring_shutdown().
+ * taken outside everything and held while the reaper is waited for, so it is a plain pthread
+ * mutex: nobody may hold a ranked lock that done() takes when calling ring_shutdown().
  */
 #include <pthread.h>
 #include <signal.h>

@@ -1,7 +1,8 @@
 /*
  * The system calls of the io_uring backend: no read, write, pread or pwrite touches an image.
- * Method: the program runs itself under strace with the argument --io, which does I/O of all kinds
- * on a file, and looks for the file in the trace. The sync backend shows that the method would see it.
+ * Method: the program runs itself under strace with the argument --io, which does I/O of all
+ * kinds on a file, and looks for the file in the trace. The sync backend shows that the method
+ * would see it.
  */
 #include "blk_test.h"
 
@@ -69,8 +70,8 @@ END_TEST
 
 int main(int argc, char **argv)
 {
-	Suite *s = suite_create("calls");
 	struct ring *r;
+	Suite *s;
 
 	if (argc == 2)
 		do_io(!strcmp(argv[1], "--sync"));
@@ -79,6 +80,7 @@ int main(int argc, char **argv)
 		return check_skip_all("strace does not work here");
 	if (ring_local(&r))
 		return check_skip_all("no io_uring here");
+	s = suite_create("calls");
 	check_add(s, io_uring_makes_no_read_or_write_call_on_the_image);
 	check_add(s, the_sync_backend_is_seen_by_the_same_trace);
 	return check_main(s);

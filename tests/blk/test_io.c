@@ -1,6 +1,7 @@
 /*
- * Transfers on every backend: content, pipelines, errors, alignment, faults.
- * Method: each test loops over the backends (loop index = enum t_backend); content is compared with a model in memory.
+ * Transfers on every backend: content, pipelines, errors, alignment, faults. Method: each test
+ * loops over the backends (loop index = enum t_backend); content is compared with a model in
+ * memory.
  */
 #include "blk_test.h"
 

@@ -453,7 +453,7 @@ static void probe_done(struct ring_req *req)
 	(void)req;
 }
 
-/* Bit 0: registered memory; bit 1: vectors in it. Check's macros can't be used outside of a test. */
+/* Bit 0: registered memory; bit 1: vectors in it. Check's macros need a test around them. */
 static int probe(void)
 {
 	u8 *mem = mmap(NULL, arena_len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
