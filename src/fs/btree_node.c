@@ -72,8 +72,10 @@ int leaf_value(const struct fmt_node *n, u32 i, const void **val, u32 *len)
 	const struct fmt_slot *s = &n->slot[i];
 	u32 off = get16(s->off), bytes = get16(s->len);
 
-	if (off < get32(n->heap) || bytes > FMT_VALUE_MAX || off + bytes > NODE_SIZE)
-		return corrupt(WHY_NODE_LAYOUT, CORRUPT_NO_INO, get64(n->hdr.addr));
+	if (off < get32(n->heap) || bytes > FMT_VALUE_MAX || off + bytes > NODE_SIZE) {
+		corrupt(WHY_NODE_LAYOUT, CORRUPT_NO_INO, get64(n->hdr.addr));
+		return -EUCLEAN;
+	}
 	*val = (const u8 *)n + off;
 	*len = bytes;
 	return 0;
