@@ -41,7 +41,8 @@ static int transfers_seen(const char *mode)
 
 	/* The leak check needs ptrace for itself. */
 	snprintf(cmd, sizeof(cmd),
-		 "ASAN_OPTIONS=detect_leaks=0 strace -f -y -e trace=read,write,pread64,pwrite64,readv,writev,preadv,pwritev,"
+		 "ASAN_OPTIONS=detect_leaks=0 strace -f -y "
+		 "-e trace=read,write,pread64,pwrite64,readv,writev,preadv,pwritev,"
 		 "preadv2,pwritev2,openat -o calls.trace '%s' %s 2>/dev/null", self, mode);
 	if (system(cmd))
 		return -1;
