@@ -50,6 +50,9 @@ struct walk {
 	/* Polled between nodes; NULL: never stops. */
 	bool (*stop)(void *arg);
 	void *arg;
+	u64 max_nodes;       /* give up after so many; 0 = no limit */
+	bool one;            /* only subtrees that can hold keys (only, *) */
+	u64 only;
 	u64 nodes;           /* counted */
 	bool complete;       /* no subtree was left out */
 };

@@ -52,6 +52,14 @@ static bool node_fits(const struct walk *w, const struct fmt_node *n, u32 level,
 	return in_range(in, node_key(n, first)) && in_range(in, node_key(n, nr - 1));
 }
 
+/* Can a subtree of these keys hold (only, *)? */
+static bool wanted(const struct walk *w, const struct range *in)
+{
+	if (!w->one)
+		return true;
+	return in->lo.a <= w->only && (!in->bounded || in->hi.a >= w->only);
+}
+
 static void leave_out(struct walk *w, u64 addr, int err)
 {
 	w->complete = false;
@@ -84,6 +92,8 @@ static void walk_node(struct walk *w, u8 *bufs, u64 addr, u32 level, const struc
 		leave_out(w, addr, r ? r : -ERANGE);
 		return;
 	}
+	if (w->max_nodes && w->nodes >= w->max_nodes)
+		return;
 	w->nodes++;
 	if (level == 0) {
 		leaf_items(w, n);
@@ -96,7 +106,8 @@ static void walk_node(struct walk *w, u8 *bufs, u64 addr, u32 level, const struc
 			sub.hi = node_key(n, i + 1);
 			sub.bounded = true;
 		}
-		walk_node(w, bufs, get64(n->child[i].child), level - 1, &sub);
+		if (wanted(w, &sub))
+			walk_node(w, bufs, get64(n->child[i].child), level - 1, &sub);
 	}
 }
 

@@ -298,6 +298,8 @@ int fs_format(struct blk_dev *dev, const struct fs_format_opts *o, struct fmt_ge
 	if (!job.buf)
 		return -ENOMEM;
 	r = take_room(&job);
+	if (!r && o->before_write)
+		r = o->before_write(o->arg);
 	if (!r)
 		r = format_in_order(&job);
 	free(job.buf);

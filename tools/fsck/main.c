@@ -1,0 +1,233 @@
+/*
+ * fsck.foliofs: checks a file system.
+ *
+ * Rules
+ * 1. With -n nothing is written, whatever is found; the log is replayed in memory.
+ * 2. Without it the only change is what a mount would do first: replaying the log. Damage is
+ *    reported and left alone (status 4), because repair is not part of this version.
+ * 3. The lock of the image is held from beginning to end.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "../common/target.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "base/time.h"
+#include "cache/cache.h"
+#include "fs/fs.h"
+#include "fsck.h"
+
+#define REPLAY_CACHE (64ull << 20)
+#define BAR_WIDTH 40u
+
+/* ---- output ---- */
+
+void show_problem(void *arg, const struct check_problem *p)
+{
+	const struct fsck_args *a = arg;
+
+	end_progress(a);
+	printf("%s: %s: %s\n", a->target, check_code_name(p->code), p->text);
+}
+
+static void show_bar(unsigned pass, u64 done, u64 total)
+{
+	static unsigned last = UINT32_MAX;
+	unsigned all = CHECK_NR_PASSES * BAR_WIDTH;
+	unsigned now = (pass - 1) * BAR_WIDTH + (unsigned)(total ? done * BAR_WIDTH / total : 0);
+
+	if (now == last)
+		return;
+	last = now;
+	fprintf(stderr, "\rpass %u of %u [%-*.*s] %3u %%", pass, CHECK_NR_PASSES, (int)BAR_WIDTH,
+		(int)(now * BAR_WIDTH / all), "========================================",
+		now * 100 / all);
+}
+
+void show_progress(void *arg, unsigned pass, u64 done, u64 total)
+{
+	const struct fsck_args *a = arg;
+
+	if (a->progress_fd == 0)
+		show_bar(pass, done, total);
+	else if (a->progress_fd > 0)
+		dprintf(a->progress_fd, "%u %" PRIu64 " %" PRIu64 " %s\n", pass, done, total,
+			a->target);
+}
+
+void end_progress(const struct fsck_args *a)
+{
+	if (a->progress_fd == 0)
+		fputs("\r\033[K", stderr);
+}
+
+static void show_counts(const struct fsck_args *a, const struct check_result *res)
+{
+	if (!a->verbose)
+		return;
+	printf("  inodes %" PRIu64 ", of them directories %" PRIu64 "\n", res->inodes,
+	       res->directories);
+	printf("  tree nodes %" PRIu64 "\n", res->nodes);
+	printf("  sectors used %" PRIu64 " of %" PRIu64 ", written %" PRIu64 "\n",
+	       res->used_sectors, res->geo.nr_sectors, res->written_sectors);
+}
+
+/* ---- what can be done ---- */
+
+static int explain(const struct fsck_args *a, int r)
+{
+	switch (r) {
+	case -EINVAL:
+		return fail(FSCK_FAILED, "%s: no FolioFS file system is on it", a->target);
+	case -EOPNOTSUPP:
+		return fail(FSCK_FAILED, "%s: made by a newer version of FolioFS", a->target);
+	case -EBADMSG:
+	case -EUCLEAN:
+		return fail(FSCK_UNCORRECTED | FSCK_FAILED,
+			    "%s: the superblock is damaged and no copy was found", a->target);
+	}
+	return fail(FSCK_FAILED, "%s: %s", a->target, err_text(r));
+}
+
+static int full_check(const struct fsck_args *a, struct blk_dev *dev)
+{
+	struct check_opts opts = { .problem = show_problem, .arg = (void *)(uintptr_t)a,
+				   .progress = a->progress_fd >= 0 ? show_progress : NULL };
+	struct check_result res;
+	int r = check_run(dev, &opts, &res);
+
+	end_progress(a);
+	if (r)
+		return explain(a, r);
+	if (res.replayed)
+		printf("%s: was not unmounted; checked as after the replay of %" PRIu64
+		       " transactions\n", a->target, res.recovery.transactions);
+	show_counts(a, &res);
+	if (res.problems == 0) {
+		printf("%s: clean, %" PRIu64 " inodes, %" PRIu64 "/%" PRIu64 " sectors\n",
+		       a->target, res.inodes, res.used_sectors, res.geo.nr_sectors);
+		return FSCK_OK;
+	}
+	printf("%s: %" PRIu64 " problem%s%s. Repair is not available in this version; "
+	       "nothing was changed.\n", a->target, res.problems, res.problems == 1 ? "" : "s",
+	       res.stopped ? ", and more can't be looked at" : "");
+	return FSCK_UNCORRECTED;
+}
+
+/* Mounting replays the log, finishes what it left unfinished, and unmounting marks it clean. */
+static int replay(const struct fsck_args *a, struct blk_dev *dev, const struct fmt_geo *geo)
+{
+	struct cache_config cfg = { .bytes = REPLAY_CACHE + geo->jnl_nr * SECTOR_SIZE,
+				    .max_order = 0xff };
+	struct fs_opts opts = { .threads = false };
+	struct jnl_recovery rec = { 0 };
+	struct fs *fs;
+	int r = cache_init(&cfg);
+
+	if (r)
+		return fail(FSCK_FAILED, "%s: %s", a->target, err_text(r));
+	r = fs_mount(dev, &opts, &fs);
+	if (!r) {
+		rec = *fs_recovery(fs);
+		r = fs_unmount(fs, false);
+	}
+	cache_fini();
+	if (r) {
+		fail(FSCK_FAILED, "%s: the log can't be replayed: %s", a->target, err_text(r));
+		return r == -EUCLEAN || r == -EBADMSG ? FSCK_UNCORRECTED : FSCK_FAILED;
+	}
+	printf("%s: was not unmounted; %" PRIu64 " transactions were replayed\n", a->target,
+	       rec.transactions);
+	return FSCK_CORRECTED;
+}
+
+static int check_as_needed(const struct fsck_args *a, struct blk_dev *dev)
+{
+	struct check_state st;
+	int r = check_state(dev, &st), status = FSCK_OK;
+
+	if (r == -EBADMSG || r == -EUCLEAN)
+		return full_check(a, dev);
+	if (r)
+		return explain(a, r);
+	if (!st.clean) {
+		status = replay(a, dev, &st.geo);
+		if (status & FSCK_UNCORRECTED)
+			return status | full_check(a, dev);
+		if (status & FSCK_FAILED)
+			return status;
+		r = check_state(dev, &st);
+		if (r)
+			return explain(a, r);
+	}
+	if (a->force)
+		return status | full_check(a, dev);
+	printf("%s: clean, %" PRIu64 " inodes, %" PRIu64 "/%" PRIu64 " sectors\n", a->target,
+	       st.inodes, st.geo.nr_sectors - st.free_sectors, st.geo.nr_sectors);
+	return status;
+}
+
+static int open_failed(const struct fsck_args *a, int r)
+{
+	char text[4400];
+
+	if (r == -EBUSY)
+		return fail(FSCK_FAILED, "%s: %s. Nothing was checked.", a->target,
+			    target_who(a->target, text, sizeof(text)));
+	return fail(FSCK_FAILED, "%s: can't be opened: %s", a->target, err_text(r));
+}
+
+static int run(const struct fsck_args *a)
+{
+	struct blk_dev *dev;
+	char where[4096];
+	int r, status;
+
+	if (target_mounted_at(a->target, where, sizeof(where)))
+		return fail(FSCK_FAILED, "%s: is mounted at %s. Nothing was checked.", a->target,
+			    where);
+	r = target_open(a->target, a->check_only ? BLK_RDONLY : BLK_RDWR, NULL, &dev);
+	if (r)
+		return open_failed(a, r);
+	status = a->check_only ? full_check(a, dev) : check_as_needed(a, dev);
+	blk_close(dev);
+	return status;
+}
+
+static void cancelled(int sig)
+{
+	(void)sig;
+	_exit(FSCK_CANCELLED);
+}
+
+static void log_line(enum log_level level, const char *line, void *arg)
+{
+	(void)arg;
+	if (level <= LOG_LEVEL_WARN)
+		fail(0, "%s", line);
+}
+
+int main(int argc, char **argv)
+{
+	struct fsck_args a;
+	u64 begin = now_ns();
+	char took[DURATION_TEXT_MAX];
+	int status = args_parse(argc, argv, &a);
+
+	if (status || a.done)
+		return status;
+	log_set_sink(log_line, NULL);
+	signal(SIGINT, cancelled);
+	signal(SIGTERM, cancelled);
+	status = run(&a);
+	if (a.timing)
+		printf("%s: took %s\n", a.target, duration_to_text(now_ns() - begin, took));
+	if (fflush(stdout) || ferror(stdout))
+		return fail(status | FSCK_FAILED, "standard output: %s", err_text(errno));
+	return status;
+}
