@@ -60,9 +60,22 @@ struct inode {
 	u64 sync_seq;               /* newest transaction that fsync must wait for, under state */
 	u64 datasync_seq;           /* the same for fdatasync */
 	struct delalloc_tree delalloc; /* under state */
+	u64 delalloc_blocks;        /* in the tree, under state; with the two below */
+	u32 delalloc_ranges;
+	u64 delalloc_share;         /* sectors reserved for the nodes that they may need */
 	struct done_list done;      /* under state */
+	struct done_list completing; /* out of done, in a completion handle; under state */
+	u32 nr_done;                /* entries of done; under state */
+	u64 done_ticket;            /* the newest in done; under state */
+	/* RANK_MAPPING_INVAL: who gives delayed ranges a place, completes, or takes either away (truncate, punch) */
+	struct mutex place;
+	struct { u64 start, nr, disk, seq; } extent; /* looked up last, if seq == map_seq; under state */
+	bool tail_zero;             /* the disk holds zeroes behind the end of file in its sector; under lock */
+	bool wb_failed;             /* the flusher has said so; by the flusher */
+	u64 wb_retry_ns;            /* not before; by the flusher */
 	bool inl;                   /* data lives in the item (in-memory truth), under state */
 	bool inl_on_disk;           /* the item still has INLINE (cleared by completion) */
+	bool inl_moved;             /* what the item holds is on the disk in sector 0, too; under state */
 	bool deleted;               /* no links; goes when the last user goes */
 	bool on_dirty_list;         /* in fs->dirty, under RANK_FLUSHER */
 	TAILQ_ENTRY(inode) dirty_link;

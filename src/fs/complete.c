@@ -1,0 +1,280 @@
+/*
+ * Completion: finished writes become part of the file.
+ *
+ *	write ends (ioend)   the sectors are pending written: fills read them; one entry in ip->done
+ *	flush                one that began after the write ended makes the data durable
+ *	handle               sector-map entries, the size and the end of inline data, all published together
+ *
+ * 1. No map entry and no size joins a transaction before the data that it speaks of is durable.
+ * 2. An entry stays in `done` or `completing` until its handle is published, so that whoever finds both empty knows that the
+ *    transaction is in the inode's sequence numbers.
+ * 3. Truncate and punch clip the entries under `place`, before the space is freed.
+ * 4. The size is raised by the last handle of a round, never above what was the end of file when the write was sent.
+ * 5. While the item holds bytes that have not reached their sector, nothing is completed: the new size without them
+ *    would be a loss.
+ * 6. A write into sectors that were written already and do not change the size needs no handle: only a flush (overwrite_ticket).
+ */
+#include <stdlib.h>
+
+#include "base/err.h"
+#include "fs/file_priv.h"
+
+/* Buffers of sector map and group table that one handle may touch. */
+#define COMPLETE_CREDITS 56u
+
+/* ---- the end of a write ---- */
+
+static bool done_join(struct inode *ip, const struct done_io *d)
+{
+	struct done_io *last = TAILQ_LAST(&ip->done, done_list);
+
+	if (!last || !d->nr || last->sector + last->nr != d->sector ||
+	    last->disk + last->nr != d->disk || last->nr > SPACE_FREE_MAX - d->nr)
+		return false;
+	last->nr += d->nr;
+	last->size_end = MAX(last->size_end, d->size_end);
+	last->ticket = MAX(last->ticket, d->ticket);
+	return true;
+}
+
+static void done_add(struct inode *ip, const struct iomap_ioend *io, u64 ticket)
+{
+	struct done_io new = { .sector = io->sector, .disk = io->disk, .nr = io->fresh ? io->nr : 0,
+			       .size_end = io->size_end, .ticket = ticket };
+	struct done_io *d;
+
+	ip->done_ticket = MAX(ip->done_ticket, ticket);
+	if (done_join(ip, &new))
+		return;
+	/* Forgetting the write would be losing it, and the writer was told that it went well. */
+	d = malloc(sizeof(*d));
+	ASSERT(d);
+	*d = new;
+	TAILQ_INSERT_TAIL(&ip->done, d, link);
+	ip->nr_done++;
+}
+
+void file_ioend(struct iomap_file *f, const struct iomap_ioend *io)
+{
+	struct inode *ip = file_inode(f);
+	u64 ticket;
+	int r;
+
+	if (io->error)
+		return;
+	ticket = blk_flush_ticket(f->dev);
+	mutex_lock(&ip->state);
+	if (io->fresh) {
+		r = space_pending_set(ip->fs->space, io->disk, io->nr);
+		ASSERT(!r);
+	}
+	if (io->sector == 0)
+		ip->inl_moved = true;
+	if (io->fresh || io->size_end > ip->disk_size || ip->inl_on_disk)
+		done_add(ip, io, ticket);
+	else
+		ip->overwrite_ticket = MAX(ip->overwrite_ticket, MAX(ticket, (u64)1));
+	mutex_unlock(&ip->state);
+}
+
+/* ---- taking back ---- */
+
+/* Cuts one entry; a piece behind the cut becomes an entry of its own. */
+static void clip_one(struct inode *ip, struct done_list *list, struct done_io *d, u64 start, u64 end)
+{
+	u64 from = MAX(start, d->sector), to = MIN(end, d->sector + d->nr);
+	struct done_io *tail;
+
+	if (from >= to)
+		return;
+	space_pending_clear(ip->fs->space, d->disk + (from - d->sector), (u32)(to - from));
+	if (to < d->sector + d->nr) {
+		tail = malloc(sizeof(*tail));
+		ASSERT(tail);
+		*tail = *d;
+		tail->sector = to;
+		tail->disk = d->disk + (to - d->sector);
+		tail->nr = (u32)(d->sector + d->nr - to);
+		TAILQ_INSERT_AFTER(list, d, tail, link);
+		ip->nr_done++;
+	}
+	d->nr = (u32)(from - d->sector);
+}
+
+void done_clip(struct inode *ip, u64 start, u64 end, u64 size)
+{
+	struct done_io *d;
+
+	mutex_lock(&ip->state);
+	ASSERT(TAILQ_EMPTY(&ip->completing));
+	TAILQ_FOREACH (d, &ip->done, link) {
+		clip_one(ip, &ip->done, d, start, end);
+		d->size_end = MIN(d->size_end, size);
+	}
+	mutex_unlock(&ip->state);
+}
+
+/* ---- completing ---- */
+
+struct complete {
+	struct inode_edit edit;
+	struct done_io **io;            /* all entries of the round, by disk address */
+	size_t nr;
+	size_t from, to;                /* of this handle */
+	u64 size;                       /* to be set by it; 0 = none */
+	bool was_inline;
+};
+
+static int by_disk(const void *x, const void *y)
+{
+	const struct done_io *a = *(struct done_io *const *)x, *b = *(struct done_io *const *)y;
+
+	return a->disk < b->disk ? -1 : a->disk > b->disk;
+}
+
+static void complete_published(void *arg, u64 seq)
+{
+	struct complete *c = arg;
+	struct inode *ip = c->edit.ip;
+
+	mutex_lock(&ip->state);
+	for (size_t i = c->from; i < c->to; i++) {
+		struct done_io *d = c->io[i];
+
+		if (d->nr)
+			space_pending_clear(ip->fs->space, d->disk, d->nr);
+		TAILQ_REMOVE(&ip->completing, d, link);
+		free(d);
+	}
+	if (c->was_inline)
+		ip->inl_on_disk = false;
+	ip->sync_seq = MAX(ip->sync_seq, seq);
+	ip->datasync_seq = MAX(ip->datasync_seq, seq);
+	mutex_unlock(&ip->state);
+}
+
+static int complete_body(struct view *v, void *arg)
+{
+	struct complete *c = arg;
+	struct inode *ip = c->edit.ip;
+	int r = 0;
+
+	inode_edit_begin(&c->edit, ip);
+	for (size_t i = c->from; i < c->to && !r; i++)
+		if (c->io[i]->nr)
+			r = space_map_set(v, ip->fs->space, c->io[i]->disk, c->io[i]->nr,
+					  FMT_MAP_NOCSUM);
+	if (r)
+		return r;
+	c->was_inline = c->size && ip->inl_on_disk;
+	c->edit.disk_size = MAX(c->edit.disk_size, c->size);
+	if (c->was_inline)
+		r = inline_clear_in(v, &c->edit);
+	if (!r)
+		r = inode_edit_end(v, &c->edit);
+	return r ? r : view_on_publish(v, complete_published, c);
+}
+
+/* Entries from c->from that fit into one handle. */
+static void choose(struct complete *c, const struct fmt_geo *geo)
+{
+	unsigned credits = 0;
+	u64 last_map = UINT64_MAX;
+
+	for (c->to = c->from; c->to < c->nr; c->to++) {
+		const struct done_io *d = c->io[c->to];
+		u32 group = fmt_group_of(geo, d->disk);
+		u64 index = d->disk - fmt_group_start(geo, group);
+		u64 map = ((u64)group << 32) + index / FMT_MAP_PER_SECTOR;
+
+		if (!d->nr)
+			continue;
+		credits += 1 + d->nr / FMT_MAP_PER_SECTOR + (map == last_map ? 0 : 2);
+		if (credits > COMPLETE_CREDITS && c->to > c->from)
+			return;
+		last_map = ((u64)group << 32) + (index + d->nr - 1) / FMT_MAP_PER_SECTOR;
+	}
+}
+
+/* Takes what `ticket` covers out of `done`. -ENOMEM */
+static int collect(struct inode *ip, u64 ticket, struct complete *c)
+{
+	struct done_io *d, *next;
+	size_t n = 0;
+	int r = 0;
+
+	mutex_lock(&ip->state);
+	c->io = malloc(MAX(ip->nr_done, 1u) * sizeof(struct done_io *));
+	if (!c->io)
+		r = -ENOMEM;
+	for (d = TAILQ_FIRST(&ip->done); d && !r; d = next) {
+		next = TAILQ_NEXT(d, link);
+		if (d->ticket > ticket)
+			continue;
+		TAILQ_REMOVE(&ip->done, d, link);
+		TAILQ_INSERT_TAIL(&ip->completing, d, link);
+		ip->nr_done--;
+		c->io[n++] = d;
+	}
+	mutex_unlock(&ip->state);
+	c->nr = n;
+	return r;
+}
+
+static void put_back(struct inode *ip)
+{
+	struct done_io *d;
+
+	mutex_lock(&ip->state);
+	while ((d = TAILQ_LAST(&ip->completing, done_list))) {
+		TAILQ_REMOVE(&ip->completing, d, link);
+		TAILQ_INSERT_HEAD(&ip->done, d, link);
+		ip->nr_done++;
+		ip->done_ticket = MAX(ip->done_ticket, d->ticket);
+	}
+	mutex_unlock(&ip->state);
+}
+
+static int complete_some(struct inode *ip, u64 ticket)
+{
+	struct complete c = { .edit.ip = ip };
+	u64 size = 0;
+	int r = collect(ip, ticket, &c);
+
+	if (!r && c.nr)
+		qsort(c.io, c.nr, sizeof(c.io[0]), by_disk);
+	for (size_t i = 0; i < c.nr; i++)
+		size = MAX(size, c.io[i]->size_end);
+	while (!r && c.from < c.nr) {
+		choose(&c, &ip->fs->geo);
+		c.size = c.to == c.nr ? size : 0;
+		r = jnl_run(ip->fs->jnl, COMPLETE_CREDITS + 4 + BTREE_CREDITS, complete_body, &c, NULL);
+		if (!r)
+			c.from = c.to;
+	}
+	put_back(ip);
+	free(c.io);
+	return r;
+}
+
+int file_complete(struct inode *ip)
+{
+	bool nothing;
+	u64 ticket;
+	int r;
+
+	mutex_lock(&ip->state);
+	nothing = (TAILQ_EMPTY(&ip->done) && TAILQ_EMPTY(&ip->completing)) ||
+		  (ip->inl_on_disk && !ip->inl_moved);
+	ticket = ip->done_ticket;
+	mutex_unlock(&ip->state);
+	if (nothing)
+		return 0;
+	r = blk_flush_upto(ip->fs->dev, ticket);
+	if (r)
+		return r;
+	mutex_lock(&ip->place);
+	r = complete_some(ip, ticket);
+	mutex_unlock(&ip->place);
+	return r;
+}

@@ -1,0 +1,342 @@
+/*
+ * Extents: where a file's blocks are, and the mapping operations that iomap asks.
+ *
+ * 1. Extents of a file do not overlap, are multiples of the block in place and length, and never overlap a delayed range.
+ * 2. Two extents that touch in the file and on the disk are one (up to EXTENT_NR_MAX).
+ * 3. A delayed range is looked for before the tree: allocation publishes the extent and takes the range away in one step, so
+ *    a sector that has space is found in one of the two.
+ * 4. A mapping's cookie is map_seq as it was before the lookup.
+ *
+ * What the tree says is not trusted: an extent that is empty or leaves the device is a corruption.
+ */
+#include "base/err.h"
+#include "fs/file_priv.h"
+
+/* Credits of freeing one run: bitmap, map and group table sectors. */
+static unsigned free_credits(u64 nr)
+{
+	return 5 + (unsigned)(nr / FMT_MAP_PER_SECTOR) + (unsigned)(nr / FMT_BITS_PER_SECTOR);
+}
+
+struct ext {
+	u64 sector, disk;
+	u32 nr;
+};
+
+static int ext_decode(struct view *v, struct fmt_key k, const void *val, u32 len, struct ext *out)
+{
+	const struct fmt_extent *e = val;
+
+	if (fmt_value_check(FMT_TREE_EXTENT, k, val, len, view_geo(v)))
+		return corrupt(WHY_EXTENT, k.a, CORRUPT_NO_SECTOR);
+	*out = (struct ext){ k.b, get64(e->disk), get32(e->nr) };
+	if (out->nr == 0 || out->sector > FILE_SECTOR_MAX - out->nr)
+		return corrupt(WHY_EXTENT, k.a, CORRUPT_NO_SECTOR);
+	return 0;
+}
+
+static int ext_set(struct view *v, u64 ino, const struct ext *e)
+{
+	struct fmt_extent val = { put64(e->disk), put32(e->nr), put32(0) };
+
+	return btree_set(v, FMT_TREE_EXTENT, (struct fmt_key){ ino, e->sector }, &val, sizeof(val));
+}
+
+/* The last extent that begins at or before the sector: 0, -ENOENT. */
+static int ext_before(struct view *v, u64 ino, u64 sector, struct ext *out)
+{
+	struct fmt_key k = { ino, sector };
+	const void *val;
+	u32 len;
+	int r = btree_prev(v, FMT_TREE_EXTENT, &k, &val, &len);
+
+	if (r)
+		return r;
+	return k.a == ino ? ext_decode(v, k, val, len, out) : -ENOENT;
+}
+
+static int ext_after(struct view *v, u64 ino, u64 sector, struct ext *out)
+{
+	struct fmt_key k = { ino, sector };
+	const void *val;
+	u32 len;
+	int r = btree_next(v, FMT_TREE_EXTENT, &k, &val, &len);
+
+	if (r)
+		return r;
+	return k.a == ino ? ext_decode(v, k, val, len, out) : -ENOENT;
+}
+
+int extent_find_in(struct view *v, u64 ino, u64 sector, struct extent_run *out)
+{
+	struct ext e;
+	int r = ext_before(v, ino, sector, &e);
+
+	if (r && r != -ENOENT)
+		return r;
+	if (!r && sector < e.sector + e.nr) {
+		*out = (struct extent_run){ e.sector, e.sector + e.nr, e.disk, true };
+		return 0;
+	}
+	r = ext_after(v, ino, sector, &e);
+	if (r && r != -ENOENT)
+		return r;
+	*out = (struct extent_run){ sector, r ? FILE_SECTOR_MAX : e.sector, 0, false };
+	return 0;
+}
+
+int extent_goal_in(struct view *v, u64 ino, u64 sector, u64 *goal)
+{
+	struct ext e;
+	int r = ext_before(v, ino, sector, &e);
+
+	if (r && r != -ENOENT)
+		return r;
+	*goal = r ? 0 : e.disk + e.nr;
+	return 0;
+}
+
+int extent_insert_in(struct view *v, u64 ino, u64 sector, u64 disk, u32 nr)
+{
+	struct ext new = { sector, disk, nr }, e;
+	int r = ext_after(v, ino, sector, &e);
+
+	if (r && r != -ENOENT)
+		return r;
+	if (!r && e.sector < sector + nr)
+		return corrupt(WHY_EXTENT_OVERLAP, ino, disk);
+	if (!r && e.sector == sector + nr && e.disk == disk + nr && e.nr < EXTENT_NR_MAX - nr) {
+		r = btree_remove(v, FMT_TREE_EXTENT, (struct fmt_key){ ino, e.sector });
+		if (r)
+			return r;
+		new.nr += e.nr;
+	}
+	r = ext_before(v, ino, sector, &e);
+	if (r && r != -ENOENT)
+		return r;
+	if (!r && e.sector + e.nr > sector)
+		return corrupt(WHY_EXTENT_OVERLAP, ino, disk);
+	if (!r && e.sector + e.nr == sector && e.disk + e.nr == disk && e.nr < EXTENT_NR_MAX - new.nr)
+		new = (struct ext){ e.sector, e.disk, e.nr + new.nr };
+	return ext_set(v, ino, &new);
+}
+
+/* Takes [start, end), a part of the extent, out of the tree. */
+static int ext_cut(struct view *v, u64 ino, const struct ext *e, u64 start, u64 end)
+{
+	struct ext head = { e->sector, e->disk, (u32)(start - e->sector) };
+	struct ext tail = { end, e->disk + (end - e->sector), (u32)(e->sector + e->nr - end) };
+	int r;
+
+	if (head.nr)
+		r = ext_set(v, ino, &head);
+	else
+		r = btree_remove(v, FMT_TREE_EXTENT, (struct fmt_key){ ino, e->sector });
+	return !r && tail.nr ? ext_set(v, ino, &tail) : r;
+}
+
+int extent_free_in(struct view *v, struct space *sp, u64 ino, u64 from, u64 to, u64 *freed,
+		   bool *finished)
+{
+	unsigned credits = 0;
+	u64 sum = 0;
+	struct ext e;
+	int r;
+
+	while (!(r = from < to ? ext_before(v, ino, to - 1, &e) : -ENOENT) && e.sector + e.nr > from) {
+		u64 end = MIN(to, e.sector + e.nr);
+		u64 n = MIN(end - MAX(from, e.sector), SPACE_FREE_MAX - sum);
+
+		credits += free_credits(n);
+		if (n == 0 || credits > EXTENT_FREE_CREDITS - 2 * BTREE_CREDITS - 4)
+			break;
+		r = ext_cut(v, ino, &e, end - n, end);
+		if (!r)
+			r = space_free(v, sp, e.disk + (end - n - e.sector), (u32)n);
+		if (r)
+			return r;
+		sum += n;
+	}
+	if (r && r != -ENOENT)
+		return r;
+	*finished = r == -ENOENT || e.sector + e.nr <= from;
+	*freed = sum;
+	return 0;
+}
+
+/* ---- looking up without a handle ---- */
+
+struct find {
+	u64 ino, sector;
+	struct extent_run run;
+};
+
+static int find_body(struct view *v, void *arg)
+{
+	struct find *f = arg;
+
+	return extent_find_in(v, f->ino, f->sector, &f->run);
+}
+
+int extent_find(struct inode *ip, u64 sector, struct extent_run *out)
+{
+	struct find f = { .ino = ip->ino, .sector = sector };
+	int r = jnl_read(ip->fs->jnl, find_body, &f);
+
+	if (!r)
+		*out = f.run;
+	return r;
+}
+
+bool file_space_wait(struct fs *fs, int error, unsigned *tries)
+{
+	if (error != -ENOSPC || *tries >= 3 || !jnl_has_busy(fs->jnl))
+		return false;
+	++*tries;
+	return jnl_commit(fs->jnl, jnl_newest_seq(fs->jnl)) == 0;
+}
+
+/* ---- mapping operations ---- */
+
+static void map_set(struct iomap *m, enum iomap_type type, u64 start, u64 end, u64 disk)
+{
+	m->type = type;
+	m->offset = start << SECTOR_SHIFT;
+	m->length = (end - start) << SECTOR_SHIFT;
+	m->disk = disk;
+}
+
+/* What is known without the tree: true, or false and where the next delayed range begins. state held. */
+static bool map_known(struct inode *ip, u64 sector, struct iomap *out, u64 *hole_end)
+{
+	struct delalloc *d;
+
+	out->cookie = ip->map_seq;
+	*hole_end = FILE_SECTOR_MAX;
+	if (ip->inl) {
+		if (sector == 0)
+			map_set(out, IOMAP_INLINE, 0, 1, 0);
+		else
+			map_set(out, IOMAP_HOLE, sector, FILE_SECTOR_MAX, 0);
+		return true;
+	}
+	d = delalloc_first(ip, sector);
+	if (d && d->start <= sector) {
+		map_set(out, IOMAP_DELALLOC, d->start, d->end, 0);
+		return true;
+	}
+	if (d)
+		*hole_end = d->start;
+	if (ip->extent.seq == ip->map_seq && sector - ip->extent.start < ip->extent.nr) {
+		map_set(out, IOMAP_MAPPED, ip->extent.start, ip->extent.start + ip->extent.nr,
+			ip->extent.disk);
+		return true;
+	}
+	return false;
+}
+
+static int map_look(struct inode *ip, u64 sector, struct iomap *out)
+{
+	struct extent_run run;
+	u64 hole_end;
+	bool known;
+	int r;
+
+	mutex_lock(&ip->state);
+	known = map_known(ip, sector, out, &hole_end);
+	mutex_unlock(&ip->state);
+	if (known)
+		return 0;
+	r = extent_find(ip, sector, &run);
+	if (r)
+		return r;
+	if (!run.mapped) {
+		map_set(out, IOMAP_HOLE, run.start, MIN(run.end, hole_end), 0);
+		return 0;
+	}
+	map_set(out, IOMAP_MAPPED, run.start, run.end, run.disk);
+	mutex_lock(&ip->state);
+	if (ip->map_seq == out->cookie) {
+		ip->extent.start = run.start;
+		ip->extent.nr = run.end - run.start;
+		ip->extent.disk = run.disk;
+		ip->extent.seq = ip->map_seq;
+	}
+	mutex_unlock(&ip->state);
+	return 0;
+}
+
+/* Space that clean-up may give back: our own delayed data gets its place, what was freed becomes usable. */
+static void make_space(struct inode *ip)
+{
+	unsigned tries = 0;
+
+	iomap_writeback(&ip->file, 0, INT64_MAX, IOMAP_WB_WAIT, 0, NULL);
+	file_space_wait(ip->fs, -ENOSPC, &tries);
+}
+
+/* A hole to be written: as much of it as there is space for becomes delayed. */
+static int map_reserve(struct inode *ip, const struct iomap *hole, u64 sector, u64 end)
+{
+	u64 block = file_block(ip), limit = (hole->offset + hole->length) >> SECTOR_SHIFT;
+	u64 from = ALIGN_DOWN(sector, block), to = MIN(ALIGN_UP(end, block), limit);
+	int r = delalloc_reserve(ip, from, to);
+
+	if (r != -ENOSPC)
+		return r;
+	make_space(ip);
+	r = delalloc_reserve(ip, from, to);
+	while (r == -ENOSPC && to - from > block) {
+		to = from + ALIGN_UP((to - from) / 2, block);
+		r = delalloc_reserve(ip, from, to);
+	}
+	return r;
+}
+
+static int map_write(struct inode *ip, u64 pos, u64 len, struct iomap *out)
+{
+	u64 sector = pos >> SECTOR_SHIFT;
+	int r;
+
+	if (pos > FMT_SIZE_MAX || len > FMT_SIZE_MAX - pos)
+		return -EFBIG;
+	if (ip->inl && pos + len > FMT_INLINE_MAX) {
+		r = inline_leave(ip);
+		if (r)
+			return r;
+	}
+	r = map_look(ip, sector, out);
+	if (r || out->type != IOMAP_HOLE)
+		return r;
+	r = map_reserve(ip, out, sector, bytes_to_sectors_up(pos + len));
+	return r ? r : map_look(ip, sector, out);
+}
+
+static int file_map(struct iomap_file *f, u64 pos, u64 len, unsigned flags, struct iomap *out)
+{
+	struct inode *ip = file_inode(f);
+
+	if (flags & IOMAP_WRITE)
+		return map_write(ip, pos, len, out);
+	return map_look(ip, pos >> SECTOR_SHIFT, out);
+}
+
+static bool file_map_valid(struct iomap_file *f, const struct iomap *m)
+{
+	return __atomic_load_n(&file_inode(f)->map_seq, __ATOMIC_ACQUIRE) == m->cookie;
+}
+
+static int file_map_entries(struct iomap_file *f, u64 disk, u32 nr, u32 *entries)
+{
+	return space_map_read(file_inode(f)->fs->space, disk, nr, entries);
+}
+
+const struct iomap_ops file_iomap_ops = {
+	.map = file_map,
+	.valid = file_map_valid,
+	.allocate = file_allocate,
+	.map_entries = file_map_entries,
+	.inline_read = file_inline_read,
+	.inline_write = file_inline_write,
+	.ioend = file_ioend,
+};

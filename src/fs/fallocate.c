@@ -1,0 +1,224 @@
+/*
+ * fallocate: space without data, and holes.
+ *
+ * 1. Allocated space is unwritten by the map: it reads as zero at no cost. Delayed ranges count as allocated.
+ * 2. Whole blocks are freed or allocated; what covers a block in part is zeroed through the cache.
+ * 3. ZERO_RANGE frees whole blocks and allocates others: a sector that was written and becomes unwritten
+ *    may take new content only when that is durable, and freed space obeys this anyway (it is busy).
+ */
+#include <linux/falloc.h>
+
+#include "base/err.h"
+#include "fs/file_priv.h"
+
+struct place {
+	struct inode_edit edit;
+	u64 sector, disk;
+	u32 want, nr;
+	bool was_inline;
+};
+
+static void place_published(void *arg, u64 seq)
+{
+	struct place *a = arg;
+	struct inode *ip = a->edit.ip;
+
+	mutex_lock(&ip->state);
+	file_map_changed(ip);
+	if (a->was_inline)
+		ip->inl_on_disk = false;
+	ip->sync_seq = MAX(ip->sync_seq, seq);
+	ip->datasync_seq = MAX(ip->datasync_seq, seq);
+	mutex_unlock(&ip->state);
+}
+
+static int place_body(struct view *v, void *arg)
+{
+	struct place *a = arg;
+	struct inode *ip = a->edit.ip;
+	u64 goal;
+	int r;
+
+	inode_edit_begin(&a->edit, ip);
+	r = extent_goal_in(v, ip->ino, a->sector, &goal);
+	if (!r)
+		r = space_alloc(v, ip->fs->space, goal, file_block(ip), a->want, true, &a->disk,
+				&a->nr);
+	if (!r)
+		r = extent_insert_in(v, ip->ino, a->sector, a->disk, a->nr);
+	if (r)
+		return r;
+	a->edit.attr.sectors += a->nr;
+	r = inline_clear_empty_in(v, &a->edit, &a->was_inline);
+	if (!r)
+		r = inode_edit_end(v, &a->edit);
+	return r ? r : view_on_publish(v, place_published, a);
+}
+
+/* One extent at the beginning of a hole; *nr sectors were placed. It is reserved first, as others' space is. */
+static int place_some(struct inode *ip, u64 sector, u64 want, u32 *nr)
+{
+	struct place a = { .edit.ip = ip, .sector = sector };
+	struct space *sp = ip->fs->space;
+	u64 promise;
+	int r;
+
+	a.want = (u32)MIN(want, (u64)FMT_GROUP_SECTORS / 2);
+	promise = a.want;
+	r = space_reserve(sp, promise);
+	while (r == -ENOSPC && promise > file_block(ip)) {
+		promise = ALIGN_UP(promise / 2, (u64)file_block(ip));
+		r = space_reserve(sp, promise);
+	}
+	if (r)
+		return r;
+	a.want = (u32)promise;
+	r = jnl_run(ip->fs->jnl, SPACE_CREDITS_ALLOC + 3 * BTREE_CREDITS, place_body, &a, NULL);
+	space_unreserve(sp, r ? promise : promise - a.nr);
+	if (!r)
+		*nr = a.nr;
+	return r;
+}
+
+static int place_hole(struct inode *ip, u64 start, u64 end)
+{
+	unsigned tries = 0;
+	u32 nr;
+	int r;
+
+	while (start < end) {
+		mutex_lock(&ip->place);
+		r = place_some(ip, start, end - start, &nr);
+		mutex_unlock(&ip->place);
+		if (!r)
+			start += nr;
+		else if (!file_space_wait(ip->fs, r, &tries))
+			return r;
+	}
+	return 0;
+}
+
+int file_place_blocks(struct inode *ip, u64 start, u64 end)
+{
+	while (start < end) {
+		struct iomap map;
+		u64 stop;
+		int r = ip->file.ops->map(&ip->file, start << SECTOR_SHIFT,
+					  (end - start) << SECTOR_SHIFT, IOMAP_REPORT, &map);
+
+		if (r)
+			return r;
+		stop = MIN(end, (map.offset + map.length) >> SECTOR_SHIFT);
+		if (map.type == IOMAP_HOLE)
+			r = place_hole(ip, start, stop);
+		if (r)
+			return r;
+		start = stop;
+	}
+	return 0;
+}
+
+/* ---- modes; the inode's lock is held exclusively ---- */
+
+static int preallocate(struct inode *ip, bool keep_size, u64 pos, u64 len)
+{
+	u64 block = file_block(ip), end = pos + len;
+	struct space_counts counts;
+	int r = 0;
+
+	if (ip->inl && end > FMT_INLINE_MAX)
+		r = inline_leave(ip);
+	if (!r && !ip->inl) {
+		space_counts(ip->fs->space, &counts);
+		if (len >> SECTOR_SHIFT > counts.total)
+			return -ENOSPC;
+		r = file_place_blocks(ip, ALIGN_DOWN(pos >> SECTOR_SHIFT, block),
+				      ALIGN_UP(bytes_to_sectors_up(end), block));
+	}
+	if (!r && !keep_size && end > inode_size(ip))
+		r = file_grow(ip, end);
+	return r;
+}
+
+/* Zeroes what covers blocks in part, frees the blocks between: [*first, *last) sectors, empty if there are none. */
+static int punch(struct inode *ip, u64 pos, u64 len, u64 *first, u64 *last)
+{
+	u64 bytes = (u64)file_block(ip) << SECTOR_SHIFT, end = pos + len;
+	u64 from = ALIGN_UP(pos, bytes), to = ALIGN_DOWN(end, bytes);
+	int r;
+
+	*first = *last = 0;
+	/* The block with the end of file is whole when nothing of it lies outside. */
+	if (end >= inode_size(ip))
+		to = MAX(to, ALIGN_UP(inode_size(ip), bytes));
+	if (ip->inl || from >= to)
+		return iomap_zero(&ip->file, pos, len);
+	r = pos < from ? iomap_zero(&ip->file, pos, from - pos) : 0;
+	if (!r && end > to)
+		r = iomap_zero(&ip->file, to, end - to);
+	if (r)
+		return r;
+	*first = from >> SECTOR_SHIFT;
+	*last = to >> SECTOR_SHIFT;
+	return file_drop_blocks(ip, *first, *last);
+}
+
+static int zero_range(struct inode *ip, bool keep_size, u64 pos, u64 len)
+{
+	u64 first, last;
+	int r = punch(ip, pos, len, &first, &last);
+
+	return r ? r : preallocate(ip, keep_size, pos, len);
+}
+
+static int fallocate_locked(struct inode *ip, int mode, u64 pos, u64 len)
+{
+	bool keep_size = mode & FALLOC_FL_KEEP_SIZE;
+	u64 first, last;
+
+	if (ip->attr.flags & FMT_IFLAG_IMMUTABLE)
+		return -EPERM;
+	if ((ip->attr.flags & FMT_IFLAG_APPEND) && (mode & ~FALLOC_FL_KEEP_SIZE))
+		return -EPERM;
+	if (mode & FALLOC_FL_PUNCH_HOLE)
+		return punch(ip, pos, len, &first, &last);
+	if (mode & FALLOC_FL_ZERO_RANGE)
+		return zero_range(ip, keep_size, pos, len);
+	return preallocate(ip, keep_size, pos, len);
+}
+
+static bool mode_is_known(int mode)
+{
+	switch (mode) {
+	case 0:
+	case FALLOC_FL_KEEP_SIZE:
+	case FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE:
+	case FALLOC_FL_ZERO_RANGE:
+	case FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE:
+		return true;
+	default:
+		return false;
+	}
+}
+
+int fs_fallocate(struct inode *ip, int mode, u64 pos, u64 len)
+{
+	int r = file_may_write(ip);
+
+	if (!mode_is_known(mode))
+		return -EOPNOTSUPP;
+	if (r == -EISDIR || r == -EINVAL)
+		return -ENODEV;
+	if (r)
+		return r;
+	if (len == 0)
+		return -EINVAL;
+	if (pos > FMT_SIZE_MAX || len > FMT_SIZE_MAX - pos)
+		return -EFBIG;
+	rwlock_wrlock(&ip->lock);
+	r = fallocate_locked(ip, mode, pos, len);
+	if (!r)
+		inode_touch_write(ip, false);
+	rwlock_unlock(&ip->lock);
+	return r;
+}

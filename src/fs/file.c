@@ -1,0 +1,203 @@
+/*
+ * Regular files: reading, writing, seeking, and the life of the data part of an inode.
+ *
+ * A write: wait for room in the dirty limits without any lock; lock the inode; make sure that the file may grow; copy
+ * into the cache (iomap_write); times; queue the inode for the flusher; unlock; for O_SYNC and O_DSYNC, fsync.
+ *
+ * 1. Nothing is throttled or flushed while the inode's lock is held.
+ * 2. Long writes are cut into pieces of WRITE_PIECE, so that one writer can't use up a small cache under its lock.
+ */
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "fs/file_priv.h"
+#include "stat/stat.h"
+
+#define WRITE_PIECE ((u64)1 << 20)
+
+void file_inode_init(struct inode *ip)
+{
+	iomap_file_init(&ip->file, &file_iomap_ops, ip->fs->dev, ip->ino);
+	RB_INIT(&ip->delalloc);
+	TAILQ_INIT(&ip->done);
+	TAILQ_INIT(&ip->completing);
+	mutex_init(&ip->place, RANK_MAPPING_INVAL);
+}
+
+void file_inode_fini(struct inode *ip)
+{
+	struct done_io *d;
+
+	if (!RB_EMPTY(&ip->delalloc)) {
+		u64 give_back;
+
+		mutex_lock(&ip->state);
+		give_back = delalloc_remove(ip, 0, UINT64_MAX, false, NULL);
+		mutex_unlock(&ip->state);
+		space_unreserve(ip->fs->space, give_back);
+	}
+	while ((d = TAILQ_FIRST(&ip->done))) {
+		TAILQ_REMOVE(&ip->done, d, link);
+		free(d);
+	}
+	iomap_file_fini(&ip->file);
+	mutex_fini(&ip->place);
+}
+
+static int file_is_regular(const struct inode *ip)
+{
+	u32 mode = fs_mode(ip);
+
+	if (S_ISDIR(mode))
+		return -EISDIR;
+	return S_ISREG(mode) ? 0 : -EINVAL;
+}
+
+int file_may_write(struct inode *ip)
+{
+	int r = file_is_regular(ip);
+
+	return r ? r : fs_may_change(ip->fs);
+}
+
+/* ---- reading ---- */
+
+int fs_read_slices(struct inode *ip, u64 pos, u64 len, struct readahead *ra,
+		   struct iomap_slice *slices, unsigned max, u64 *bytes)
+{
+	int r = file_is_regular(ip);
+
+	if (r)
+		return r;
+	rwlock_rdlock(&ip->lock);
+	r = iomap_read_slices(&ip->file, pos, len, ra, slices, max, bytes);
+	rwlock_unlock(&ip->lock);
+	if (r > 0) {
+		stat_add(STAT_USER_READ_BYTES, *bytes);
+		inode_touch_atime(ip);
+	}
+	return r;
+}
+
+ssize_t fs_read(struct inode *ip, u64 pos, void *buf, u64 len, struct readahead *ra)
+{
+	ssize_t n = file_is_regular(ip);
+
+	if (n)
+		return n;
+	rwlock_rdlock(&ip->lock);
+	n = iomap_read(&ip->file, pos, buf, len, ra);
+	rwlock_unlock(&ip->lock);
+	if (n > 0) {
+		stat_add(STAT_USER_READ_BYTES, (u64)n);
+		inode_touch_atime(ip);
+	}
+	return n;
+}
+
+/* ---- writing ---- */
+
+/* Without threads nobody else makes room. No lock held. */
+static int write_throttle(struct inode *ip, u64 pos, u64 len)
+{
+	u64 sectors = bytes_to_sectors_up(pos + len) - (pos >> SECTOR_SHIFT);
+
+	if (!ip->fs->opts.threads && cache_over_background())
+		flusher_round(ip->fs, true);
+	return cache_throttle(&ip->file.mapping, (u32)sectors);
+}
+
+static ssize_t write_locked(struct inode *ip, u64 pos, const void *buf, u64 len, unsigned flags)
+{
+	ssize_t n;
+	int r;
+
+	if (ip->attr.flags & FMT_IFLAG_IMMUTABLE)
+		return -EPERM;
+	if ((ip->attr.flags & FMT_IFLAG_APPEND) && pos < inode_size(ip))
+		return -EPERM;
+	if (pos >= FMT_SIZE_MAX)
+		return -EFBIG;
+	len = MIN(len, FMT_SIZE_MAX - pos);
+	if (pos + len > inode_size(ip)) {
+		r = file_before_growth(ip);
+		if (r)
+			return r;
+	}
+	n = iomap_write(&ip->file, pos, buf, len);
+	if (n <= 0)
+		return n;
+	if ((flags & FS_WRITE_CACHE) && !(flags & FS_WRITE_KILL_SUID))
+		inode_mark_dirty(ip, 0);
+	else
+		inode_touch_write(ip, flags & FS_WRITE_KILL_SUID);
+	return n;
+}
+
+static ssize_t write_piece(struct inode *ip, u64 *pos, const void *buf, u64 len, unsigned flags)
+{
+	ssize_t n = write_throttle(ip, *pos, len);
+
+	if (n)
+		return n;
+	rwlock_wrlock(&ip->lock);
+	if (flags & FS_WRITE_APPEND)
+		*pos = inode_size(ip);
+	n = write_locked(ip, *pos, buf, len, flags);
+	rwlock_unlock(&ip->lock);
+	return n;
+}
+
+ssize_t fs_write(struct inode *ip, u64 pos, const void *buf, u64 len, unsigned flags)
+{
+	u64 done = 0;
+	ssize_t n = file_may_write(ip);
+
+	if (n || len == 0)
+		return n;
+	if (len > FMT_SIZE_MAX || pos > FMT_SIZE_MAX)
+		return -EFBIG;
+	while (done < len) {
+		u64 piece = MIN(len - done, WRITE_PIECE);
+
+		n = write_piece(ip, &pos, (const u8 *)buf + done, piece, flags);
+		if (n <= 0)
+			break;
+		done += (u64)n;
+		pos += (u64)n;
+		if ((u64)n < piece)
+			break;
+	}
+	if (done == 0)
+		return n;
+	stat_add(STAT_USER_WRITE_BYTES, done);
+	if (flags & (FS_WRITE_SYNC | FS_WRITE_DSYNC)) {
+		int r = fs_fsync(ip, !(flags & FS_WRITE_SYNC));
+
+		if (r)
+			return r;
+	}
+	return (ssize_t)done;
+}
+
+/* ---- the rest ---- */
+
+s64 fs_seek(struct inode *ip, u64 pos, int whence)
+{
+	s64 r = file_is_regular(ip);
+
+	if (r)
+		return r;
+	rwlock_rdlock(&ip->lock);
+	r = iomap_seek(&ip->file, pos, whence);
+	rwlock_unlock(&ip->lock);
+	return r;
+}
+
+u64 fs_drop_cache(struct fs *fs UNUSED, struct inode *ip)
+{
+	if (!ip)
+		return cache_evict(cache_bytes());
+	return cache_drop_clean(&ip->file.mapping, 0, UINT64_MAX) << SECTOR_SHIFT;
+}

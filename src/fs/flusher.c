@@ -1,0 +1,203 @@
+/*
+ * The flusher: writes back what has been dirty for long, or when there is much of it.
+ *
+ * One round takes the queued inodes in batches, each inode in turns of TURN_SECTORS, so that the runs on the disk are long
+ * and files are not interleaved. The batch goes on while some of its inodes have more that is due.
+ *
+ * 1. Queued inodes are referenced while they are worked on. One leaves the queue only when it is idle, seen under dirty_lock,
+ *    which every writer takes after it has dirtied something: none is forgotten.
+ * 2. No inode lock is taken: readers and writers of the file go on.
+ * 3. Data that can't be written stays dirty and is tried again after RETRY_MS; the log says so once an inode.
+ * 4. A change waits at most half of commit_ms here, and the other half in the running transaction (journal).
+ */
+#include "base/err.h"
+#include "base/log.h"
+#include "base/time.h"
+#include "fs/file_priv.h"
+
+#define TURN_SECTORS 4096u      /* 16 MiB */
+#define BATCH 64u
+#define RETRY_MS 2000u
+#define WAKE_MS 1000u
+#define COMMIT_MS 5000u
+/* Finished writes of one inode that are worth a flush and a handle of their own. */
+#define DONE_MAX 4096u
+
+static u64 age_ns(const struct fs *fs)
+{
+	u64 ms = fs->opts.commit_ms ? fs->opts.commit_ms : COMMIT_MS;
+
+	return ms * NS_PER_MS / 2;
+}
+
+static bool is_due(struct inode *ip, bool all)
+{
+	const struct mapping *m = &ip->file.mapping;
+	u64 now = now_ns();
+
+	if (!__atomic_load_n(&m->nr_dirty, __ATOMIC_ACQUIRE))
+		return false;
+	if (all)
+		return true;
+	if (now < ip->wb_retry_ns)
+		return false;
+	return cache_over_background() ||
+	       now - MIN(now, __atomic_load_n(&m->dirtied_ns, __ATOMIC_RELAXED)) >= age_ns(ip->fs);
+}
+
+static void note_result(struct inode *ip, int r)
+{
+	if (!r) {
+		ip->wb_failed = false;
+		return;
+	}
+	ip->wb_retry_ns = now_ns() + RETRY_MS * NS_PER_MS;
+	if (!ip->wb_failed)
+		log_err("inode %llu: data can't be written (%s); it stays in memory and is tried again",
+			(unsigned long long)ip->ino, err_text(r));
+	ip->wb_failed = true;
+}
+
+/* One turn; *more when the turn was too short for all that is dirty. */
+static int flush_one(struct inode *ip, bool *more)
+{
+	u64 written = 0;
+	int r = iomap_writeback(&ip->file, 0, INT64_MAX, 0, TURN_SECTORS, &written), done;
+
+	note_result(ip, r);
+	if (!r && written >= TURN_SECTORS)
+		*more = true;
+	if (__atomic_load_n(&ip->nr_done, __ATOMIC_RELAXED) < DONE_MAX)
+		return r;
+	done = file_complete(ip);
+	return r ? r : done;
+}
+
+/* References to the first inodes of the queue, which go to its end. */
+static unsigned take_batch(struct fs *fs, struct inode **batch, u64 limit)
+{
+	struct inode *ip;
+	unsigned n = 0;
+
+	mutex_lock(&fs->dirty_lock);
+	while (n < BATCH && n < limit && (ip = TAILQ_FIRST(&fs->dirty))) {
+		bool seen = false;
+
+		for (unsigned i = 0; i < n; i++)
+			seen |= batch[i] == ip;
+		if (seen)
+			break;
+		TAILQ_REMOVE(&fs->dirty, ip, dirty_link);
+		TAILQ_INSERT_TAIL(&fs->dirty, ip, dirty_link);
+		batch[n++] = fs_ihold(ip);
+	}
+	mutex_unlock(&fs->dirty_lock);
+	return n;
+}
+
+/* Rule 1. */
+static void release(struct fs *fs, struct inode *ip)
+{
+	mutex_lock(&fs->dirty_lock);
+	if (ip->on_dirty_list && inode_is_idle(ip)) {
+		TAILQ_REMOVE(&fs->dirty, ip, dirty_link);
+		ip->on_dirty_list = false;
+	}
+	mutex_unlock(&fs->dirty_lock);
+	fs_iput(ip);
+}
+
+static int flush_batch(struct inode **batch, unsigned n, bool all)
+{
+	bool more = true;
+	int err = 0;
+
+	while (more) {
+		more = false;
+		for (unsigned i = 0; i < n; i++) {
+			int r = is_due(batch[i], all) ? flush_one(batch[i], &more) : 0;
+
+			err = err ? err : r;
+		}
+	}
+	return err;
+}
+
+/* A full round makes new space part of its files; one flush of the device serves all of a batch. */
+static int complete_batch(struct inode **batch, unsigned n)
+{
+	int err = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		int r = file_complete(batch[i]);
+
+		err = err ? err : r;
+	}
+	return err;
+}
+
+int flusher_round(struct fs *fs, bool all)
+{
+	struct inode *batch[BATCH], *ip;
+	u64 left = 0;
+	unsigned n;
+	int err = 0;
+
+	if (fs_readonly(fs))
+		return 0;
+	mutex_lock(&fs->dirty_lock);
+	TAILQ_FOREACH (ip, &fs->dirty, dirty_link)
+		left++;
+	mutex_unlock(&fs->dirty_lock);
+	while (left > 0 && (n = take_batch(fs, batch, left)) > 0) {
+		int r = flush_batch(batch, n, all);
+
+		err = err ? err : r;
+		r = all ? complete_batch(batch, n) : 0;
+		err = err ? err : r;
+		for (unsigned i = 0; i < n; i++)
+			release(fs, batch[i]);
+		left -= MIN(left, (u64)n);
+	}
+	return err;
+}
+
+/* ---- the thread ---- */
+
+static void *flusher_main(void *arg)
+{
+	struct fs *fs = arg;
+
+	mutex_lock(&fs->dirty_lock);
+	while (!fs->flusher_stop) {
+		if (!__atomic_exchange_n(&fs->flusher_kick, false, __ATOMIC_ACQ_REL))
+			cond_timedwait_ms(&fs->dirty_cond, &fs->dirty_lock, WAKE_MS);
+		if (fs->flusher_stop)
+			break;
+		mutex_unlock(&fs->dirty_lock);
+		flusher_round(fs, false);
+		mutex_lock(&fs->dirty_lock);
+	}
+	mutex_unlock(&fs->dirty_lock);
+	return NULL;
+}
+
+int flusher_start(struct fs *fs)
+{
+	int r = -pthread_create(&fs->flusher, NULL, flusher_main, fs);
+
+	fs->flusher_runs = !r;
+	return r;
+}
+
+void flusher_stop(struct fs *fs)
+{
+	if (!fs->flusher_runs)
+		return;
+	mutex_lock(&fs->dirty_lock);
+	fs->flusher_stop = true;
+	cond_signal(&fs->dirty_cond);
+	mutex_unlock(&fs->dirty_lock);
+	pthread_join(fs->flusher, NULL);
+	fs->flusher_runs = false;
+}
