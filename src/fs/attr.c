@@ -30,11 +30,11 @@ static u64 dir_size(u64 entries)
  */
 static u64 blocks_512(const struct inode *ip, u64 size)
 {
-	u64 dirty = __atomic_load_n(&ip->file.mapping.nr_dirty, __ATOMIC_RELAXED);
+	u64 delayed = ip->delalloc_blocks * ip->fs->geo.block_sectors;
 
 	if (ip->inl)
 		return DIV_ROUND_UP(size, 512u);
-	return MAX(ip->attr.sectors, dirty) * (SECTOR_SIZE / 512);
+	return (ip->attr.sectors + delayed) * (SECTOR_SIZE / 512);
 }
 
 void fs_getattr(struct inode *ip, struct stat *out)

@@ -8,7 +8,8 @@
  *    which every writer takes after it has dirtied something: none is forgotten.
  * 2. No inode lock is taken: readers and writers of the file go on.
  * 3. Data that can't be written stays dirty and is tried again after RETRY_MS; the log says so once an inode.
- * 4. A change waits at most half of commit_ms here, and the other half in the running transaction (journal).
+ * 4. An inode whose item is behind its attributes in memory (a mode, times) is stored when it is that old, too.
+ * 5. A change waits at most half of commit_ms here, and the other half in the running transaction (journal).
  */
 #include "base/err.h"
 #include "base/log.h"
@@ -155,8 +156,11 @@ int flusher_round(struct fs *fs, bool all)
 		err = err ? err : r;
 		r = all ? complete_batch(batch, n) : 0;
 		err = err ? err : r;
-		for (unsigned i = 0; i < n; i++)
+		for (unsigned i = 0; i < n; i++) {
+			r = inode_store_old(batch[i], all ? 0 : age_ns(fs));
+			err = err ? err : r;
 			release(fs, batch[i]);
+		}
 		left -= MIN(left, (u64)n);
 	}
 	return err;

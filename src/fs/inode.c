@@ -70,7 +70,7 @@ bool inode_is_idle(const struct inode *ip)
 	return !__atomic_load_n(&ip->dirty, __ATOMIC_ACQUIRE) &&
 	       !__atomic_load_n(&m->nr_dirty, __ATOMIC_ACQUIRE) &&
 	       !__atomic_load_n(&m->nr_writeback, __ATOMIC_ACQUIRE) && TAILQ_EMPTY(&ip->done) &&
-	       RB_EMPTY(&ip->delalloc);
+	       TAILQ_EMPTY(&ip->completing) && RB_EMPTY(&ip->delalloc);
 }
 
 u64 fs_ino(const struct inode *ip)
@@ -322,6 +322,8 @@ void inode_mark_dirty(struct inode *ip, u32 how)
 	if (how) {
 		mutex_lock(&ip->state);
 		ip->dirty_gen++;
+		if (!ip->dirty)
+			ip->dirty_ns = now_ns();
 		__atomic_store_n(&ip->dirty, ip->dirty | how, __ATOMIC_RELEASE);
 		mutex_unlock(&ip->state);
 	}
@@ -348,4 +350,14 @@ int inode_store(struct inode *ip)
 	if (!__atomic_load_n(&ip->dirty, __ATOMIC_ACQUIRE))
 		return 0;
 	return jnl_run(ip->fs->jnl, BTREE_CREDITS, store_body, &e, NULL);
+}
+
+int inode_store_old(struct inode *ip, u64 age_ns)
+{
+	bool old;
+
+	mutex_lock(&ip->state);
+	old = ip->dirty && now_ns() - ip->dirty_ns >= age_ns;
+	mutex_unlock(&ip->state);
+	return old ? inode_store(ip) : 0;
 }

@@ -51,6 +51,7 @@ struct inode {
 	u32 refs;                   /* atomic */
 	u32 dirty;                  /* enum inode_dirty, under state */
 	u32 dirty_gen;              /* raised by every inode_mark_dirty(), under state */
+	u64 dirty_ns;               /* now_ns() when dirty was 0 last, under state */
 	struct rwlock lock;
 	struct mutex state;
 	struct iomap_file file;     /* file.size is the size in memory */
@@ -126,6 +127,7 @@ void inode_mark_dirty(struct inode *ip, u32 how);     /* queues it; 0: only queu
 /* Store attributes (and size up to what is published as written) in a body / by its own handle. */
 int inode_store_in(struct view *v, struct inode *ip, const struct ino_attr *a, u64 size);
 int inode_store(struct inode *ip);                    /* if dirty; sets sync_seq */
+int inode_store_old(struct inode *ip, u64 age_ns);    /* if dirty for at least that long */
 int inode_get_item(struct view *v, u64 ino, const struct fmt_inode **item, const void **inl, u32 *inl_len);
 void inode_note_seq(struct inode *ip, u64 seq, bool data_too); /* after jnl_run */
 struct timespec fs_now(void);

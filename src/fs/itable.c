@@ -149,8 +149,10 @@ static void delete_inode(struct fs *fs, struct inode *ip)
 {
 	int r = 0;
 
-	cache_drop(&ip->file.mapping, 0, UINT64_MAX);
-	if (!fs_readonly(fs))
+	/* With the inode: its delayed ranges and finished writes must not outlive the space. */
+	if (!fs_readonly(fs) && S_ISREG(fs_mode(ip)))
+		r = file_free_extents(fs, ip->ino, ip, 0);
+	if (!fs_readonly(fs) && !r)
 		r = orphan_delete(fs, ip->ino);
 	if (r)
 		log_err("inode %llu could not be deleted: %s; the next mount tries again",

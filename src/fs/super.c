@@ -229,9 +229,24 @@ bool fs_readonly(const struct fs *fs)
 	return fs->readonly || jnl_error(fs->jnl) != 0;
 }
 
+int fs_may_change(struct fs *fs)
+{
+	return fs_readonly(fs) ? -EROFS : 0;
+}
+
 const struct jnl_recovery *fs_recovery(const struct fs *fs)
 {
 	return &fs->recovery;
+}
+
+/*
+ * From any thread, with any locks outside. The flag is what counts: should the wake-up fall
+ * between the flusher's look at it and its sleep, it is seen at the end of that sleep, a second at most.
+ */
+void fs_want_writeback(struct fs *fs)
+{
+	__atomic_store_n(&fs->flusher_kick, true, __ATOMIC_RELEASE);
+	cond_signal(&fs->dirty_cond);
 }
 
 void fs_want_checkpoint(struct fs *fs)

@@ -19,11 +19,6 @@
 #include "base/log.h"
 #include "fs/inode.h"
 
-int fs_may_change(struct fs *fs)
-{
-	return fs_readonly(fs) ? -EROFS : 0;
-}
-
 /* ---- one inode ---- */
 
 /* Rule 4. */
