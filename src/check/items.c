@@ -5,7 +5,7 @@
  * 1. The inode tree comes first: it fills the table that the other trees are held against. If a
  *    part of it could not be read, an inode that is not found proves nothing, and such findings are
  *    left out: one damaged node must not look like a thousand lost files.
- * 2. `used` gets every sector that has a user; a second user is reported and does not count.
+ * 2. `used` gets every sector that has a user; a second user is reported.
  *    `data` gets the sectors of files whose data is not inline: only they may be marked written.
  */
 #include "check/check_priv.h"
@@ -179,15 +179,15 @@ static void dirent_item(struct pass *p, struct fmt_key k, const struct fmt_diren
 
 /* ---- extents ---- */
 
-/* Marks [disk, disk + nr) used; false and nothing marked when a part has a user already. */
+/* Marks [disk, disk + nr) used; false when a part has a user already. */
 static bool claim(struct check *c, u64 disk, u64 nr, bool data)
 {
-	if (!bitmap_all_clear(c->used, disk, nr))
-		return false;
+	bool alone = bitmap_all_clear(c->used, disk, nr);
+
 	bitmap_set_range(c->used, disk, nr);
 	if (data)
 		bitmap_set_range(c->data, disk, nr);
-	return true;
+	return alone;
 }
 
 static void extent_self(struct pass *p, struct fmt_key k, u64 disk, u32 nr)
