@@ -23,15 +23,14 @@
 
 struct cache_node;
 
+#define CACHE_THROTTLE_MAX_MS 200u       /* one pause below the hard limit */
+#define CACHE_RECLAIM_TIMEOUT_MS 10000u  /* without any memory freed: -ENOMEM */
+
 /*
- * Per-sector state of a folio in a mixed state, two bits a sector (plus poison: reading fails).
- * Changed only under the folio lock, read without.
+ * Per-sector state of a folio in a mixed state: two bits a sector, plus poison (reading fails).
+ * Private to the cache: use the functions below.
  */
-struct folio_state {
-	u64 *uptodate;   /* bitmaps of 1 << order bits, in one allocation with this */
-	u64 *dirty;
-	u64 *poison;
-};
+struct folio_state;
 
 struct mapping_ops {
 	/*
@@ -53,15 +52,16 @@ struct mapping_ops {
 
 struct mapping {
 	struct rwlock lock;             /* RANK_MAPPING: index, tags, counts */
-	struct cache_node *root;
-	u8 height;
+	struct cache_node *root;        /* read without the lock, too */
 	const struct mapping_ops *ops;
 	void *host;                     /* the owner's object (struct inode, struct jnl) */
 	u64 nr_sectors;                 /* cached, atomic */
 	u64 nr_dirty;                   /* dirty sectors, atomic */
-	u64 nr_writeback;               /* sectors under writeback, atomic */
+	u64 nr_writeback;               /* sectors in flight to the disk, atomic */
+	u64 nr_error;                   /* dirty sectors of folios with FOLIO_ERROR, atomic */
 	u64 dirtied_ns;                 /* when it first became dirty since it was last clean */
-	int error;                      /* first error of a failed write that is still dirty; 0 none */
+	int error;                      /* first error among sectors that failed and are still dirty;
+					 * 0 none (also while they are being written again); atomic */
 	u32 error_seq;                  /* raised with every new write error (error cursor) */
 	u8 metadata;                    /* not counted in the dirty limits, not throttled */
 };
@@ -97,9 +97,9 @@ enum cache_get_flags {
 };
 
 /*
- * Find the folio that covers sector, or create one of at most `order` (smaller near other folios,
- * at an unaligned sector, when memory is fragmented, or beyond the allowed maximum). A created
- * folio has nothing uptodate. Returned locked, referenced, and certain to be still in the mapping.
+ * Find the folio that covers sector, or create one that starts at it, of at most `order` (smaller
+ * near other folios, at an unaligned sector, when memory is fragmented, or beyond the allowed
+ * maximum). A created folio has nothing uptodate. Returned locked, referenced, and certain to be still in the mapping.
  * -ENOMEM, -EAGAIN (CACHE_NOWAIT: no memory, or lock taken), -EEXIST (CACHE_EXACT and a folio of
  * another shape is there).
  */
@@ -153,10 +153,11 @@ u32 folio_nr_dirty(const struct folio *f);
 void folio_set_poison(struct folio *f, u32 first, u32 nr);
 bool folio_range_poisoned(const struct folio *f, u32 first, u32 nr);
 /*
- * Writeback of a locked folio. The caller clears the dirty bits of every range that it is going to
- * write (folio_clear_dirty()), calls folio_begin_writeback() once with the number of these ranges
- * (1..65535), and submits; folio_end_writeback() follows once for each range, from any thread,
- * folio lock held or not. Other dirty sectors of the folio stay dirty. A writer to a folio under
+ * Writeback of a locked folio: folio_begin_writeback() once with the number of ranges that are going
+ * to be written, then folio_clear_dirty() for each of them (under FOLIO_WRITEBACK that means "in
+ * flight"), then submit; folio_end_writeback() follows once for each range, from any thread, folio
+ * lock held or not. Other dirty sectors of the folio stay dirty. While ends are outstanding a
+ * further begin adds to their number (a range that is retried in pieces). A writer to a folio under
  * writeback waits first (stable memory), so a range is not redirtied in between. On error (<0) the
  * range is dirty again, FOLIO_ERROR set and mapping->error recorded. The last end wakes waiters;
  * the caller keeps a reference until its last end has returned.
@@ -191,11 +192,15 @@ unsigned cache_readahead(struct mapping *m, struct readahead *ra, u64 sector, u3
 
 /* ---- budget (reclaim.c, throttle.c) ---- */
 
-/* Pause a writer that is about to dirty nr sectors: smooth, by rate; returns at the latest after
- * CACHE_THROTTLE_MAX_MS or when below the hard limit. No locks held. 0, or -EIO when the dirty limit
- * is held by sectors whose writes fail. */
+/*
+ * Pause a writer that is about to dirty nr sectors. Above a set point between the two dirty limits it
+ * sleeps as long as writing back that many sectors takes, longer as the hard limit comes nearer, at
+ * most CACHE_THROTTLE_MAX_MS; at the hard limit it returns only when below. No locks held. 0, or
+ * -EIO when the dirty limit is held by sectors whose writes fail.
+ */
 int cache_throttle(struct mapping *m, u32 nr);
 bool cache_over_background(void);
+u32 cache_throttled(void);       /* writers that are paused now */
 u64 cache_dirty_bytes(void);
 u64 cache_evict(u64 bytes);      /* try to evict that much now; bytes evicted (foliofsctl drop) */
 u64 cache_bytes(void);           /* in use by folios */

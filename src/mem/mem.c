@@ -69,7 +69,7 @@ static struct {
 	u32 nr_folios[FOLIO_NR_ORDERS]; /* atomic for readers */
 	struct folio *spare;  /* free descriptors, linked by lru.tqe_next */
 	struct chunk *chunks;
-	u32 nr_chunks;
+	u32 nr_chunks;        /* atomic for readers */
 } mem = { .lock = MUTEX_INIT(RANK_MEM) };
 
 u8 *mem_arena;
@@ -174,7 +174,7 @@ static bool spare_refill(void)
 	}
 	c->next = mem.chunks;
 	mem.chunks = c;
-	mem.nr_chunks++;
+	__atomic_store_n(&mem.nr_chunks, mem.nr_chunks + 1, __ATOMIC_RELAXED);
 	return true;
 }
 
@@ -319,10 +319,8 @@ u64 mem_overhead_bytes(void)
 
 	for (unsigned k = 0; k <= mem.max_order; k++)
 		bytes += freemap_bytes(&mem.free[k]);
-	mutex_lock(&mem.lock);
-	bytes += (u64)mem.nr_chunks * CHUNK_FOLIOS * sizeof(struct folio);
-	mutex_unlock(&mem.lock);
-	return bytes;
+	return bytes + (u64)__atomic_load_n(&mem.nr_chunks, __ATOMIC_RELAXED) * CHUNK_FOLIOS *
+			       sizeof(struct folio);
 }
 
 /* ---- set up and tear down ---- */

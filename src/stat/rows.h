@@ -44,7 +44,11 @@
 	C(CACHE_EVICTED_BYTES, "cache_evicted", "", "bytes", "bytes of folios evicted")            \
 	C(CACHE_GHOST_HITS, "cache_ghost_hits", "", "", "misses on something evicted lately")      \
 	C(CACHE_SPLITS, "cache_splits", "", "folios", "folios split to give back a part")          \
-	C(FOLIO_LOCK_WAITS, "folio_lock_waits", "", "", "folio locks that had to be waited for")   \
+	C(FOLIO_LOCK_WAITS, "folio_lock_waits", "reason=other", "",                                \
+	  "folio locks that had to be waited for")                                                 \
+	C(FOLIO_LOCK_IO_WAITS, "folio_lock_waits", "reason=io", "",                                \
+	  "folio locks that had to be waited for")                                                 \
+	C(CACHE_MEMORY_WAITS, "cache_memory_waits", "", "", "waits for something evictable")       \
 	C(FOLIO_WRITEBACK_WAITS, "folio_writeback_waits", "", "",                                  \
 	  "waits for a folio under writeback")                                                     \
 	/* readahead */                                                                            \

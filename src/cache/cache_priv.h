@@ -1,0 +1,118 @@
+/* Private to src/cache: what its files share. */
+#ifndef CACHE_PRIV_H
+#define CACHE_PRIV_H
+
+#include "cache/cache.h"
+#include "stat/stat.h"
+
+/* ---- folio.c ---- */
+
+static inline u32 folio_flags(const struct folio *f)
+{
+	return __atomic_load_n(&f->flags, __ATOMIC_ACQUIRE);
+}
+
+static inline void folio_flags_set(struct folio *f, u32 flags)
+{
+	__atomic_fetch_or(&f->flags, flags, __ATOMIC_ACQ_REL);
+}
+
+static inline void folio_flags_clear(struct folio *f, u32 flags)
+{
+	__atomic_fetch_and(&f->flags, ~flags, __ATOMIC_ACQ_REL);
+}
+
+/* The mapping of a folio that may be removed meanwhile. */
+static inline struct mapping *folio_mapping(const struct folio *f)
+{
+	return __atomic_load_n(&f->mapping, __ATOMIC_ACQUIRE);
+}
+
+/* A reference, unless the folio is free or frozen. The only thing to do with a doubtful pointer. */
+static inline bool folio_tryget(struct folio *f)
+{
+	u32 refs = __atomic_load_n(&f->refs, __ATOMIC_RELAXED);
+
+	while (refs != 0)
+		if (__atomic_compare_exchange_n(&f->refs, &refs, refs + 1, true, __ATOMIC_ACQ_REL,
+						__ATOMIC_RELAXED))
+			return true;
+	return false;
+}
+
+/* Takes exactly `refs` references to 0 at once: from now on tryget fails. False: there are others. */
+static inline bool folio_freeze(struct folio *f, u32 refs)
+{
+	return __atomic_compare_exchange_n(&f->refs, &refs, 0, false, __ATOMIC_ACQ_REL,
+					   __ATOMIC_RELAXED);
+}
+
+/* Nothing speaks against evicting it but a lock or a reference that somebody may hold. */
+static inline bool folio_is_idle(const struct folio *f)
+{
+	return !(folio_flags(f) & (FOLIO_DIRTY | FOLIO_WRITEBACK | FOLIO_PINNED | FOLIO_DEAD));
+}
+
+/* No sector is dirty afterwards. Locked, not under writeback. */
+void folio_cancel_dirty(struct folio *f);
+u64 folio_pinned_bytes(void);
+
+/* ---- state.c: sector state; returns how the number of dirty sectors changed ---- */
+
+void state_mark_uptodate(struct folio *f, u32 first, u32 nr);
+s32 state_clear_uptodate(struct folio *f, u32 first, u32 nr);
+s32 state_mark_dirty(struct folio *f, u32 first, u32 nr);
+s32 state_clear_dirty(struct folio *f, u32 first, u32 nr);
+s32 state_poison(struct folio *f, u32 first, u32 nr);
+void state_free(struct folio *f);        /* of a folio that nobody else can reach */
+void folio_assert_valid(struct folio *f);
+
+/* ---- mapping.c ---- */
+
+/* Evicts a locked folio of which the caller holds a reference, both of which are used up. Sectors
+ * that went, or 0 when somebody needs it. */
+u32 mapping_evict(struct folio *f);
+
+/* ---- policy.c ---- */
+
+/* Puts a folio that is in an index, and locked, into the queues. */
+void policy_insert(struct folio *f);
+/* Takes it out. from: the mapping that it was evicted from (a name only, it may be gone); NULL if it
+ * was dropped because its sectors are. */
+void policy_remove(struct folio *f, const struct mapping *from);
+/* Somebody asked for it again; only for policies that want to know at once. */
+void policy_access(struct folio *f);
+/* Up to nr candidates for eviction of together about max_sectors, locked and with a reference each.
+ * Looks at no more than *scan folios and lowers it by what it looked at. */
+u32 policy_isolate(struct folio **out, u32 nr, u32 max_sectors, u64 *scan);
+u64 policy_sectors(void);                /* in all queues, atomic */
+u64 policy_overhead_bytes(void);
+int policy_init(const char *name, u64 sectors); /* -EINVAL, -ENOMEM */
+void policy_fini(void);
+
+/* ---- reclaim.c ---- */
+
+/* A folio for the cache: smaller when memory is fragmented, unless CACHE_EXACT. -ENOMEM, -EAGAIN. */
+int reclaim_alloc(unsigned order, unsigned flags, struct folio **out);
+/* Something became clean, unpinned or free: who waits for memory or for the dirty limit looks again. */
+void reclaim_progress(void);
+/*
+ * Waiting for it without missing it: enter, then as often as needed {epoch, look, wait}, then leave.
+ * The wait ends when there was progress since the epoch, at the latest after so many milliseconds.
+ */
+void reclaim_enter(void);
+u64 reclaim_epoch(void);
+void reclaim_wait_ms(u64 epoch, u64 ms);
+void reclaim_leave(void);
+void reclaim_want_writeback(void);
+void reclaim_init(const struct cache_config *cfg);
+
+/* ---- throttle.c ---- */
+
+void throttle_init(const struct cache_config *cfg, u64 sectors);
+void throttle_add_dirty(s64 sectors);    /* of data; dirty or in flight */
+void throttle_add_error(s64 sectors);
+void throttle_note_written(u32 sectors);
+u64 throttle_error_sectors(void);
+
+#endif

@@ -1,0 +1,122 @@
+/*
+ * policy: the one door to the eviction policy chosen at mount.
+ *
+ * Invariants:
+ *  1. FOLIO_QUEUED is set exactly while a folio is in the policy's queues: from after it was put
+ *     into an index until before its descriptor is free.
+ *  2. A folio that policy_isolate() hands out is locked, has a reference of the caller, and is still
+ *     queued; if it can't be evicted after all, nothing has to be undone.
+ *
+ * Locks: policy.lock (RANK_POLICY). Folio locks are only tried here.
+ */
+#include "cache/policy.h"
+
+#include <string.h>
+
+#include "base/err.h"
+
+static const struct policy_ops *const policies[] = { &policy_s3fifo, &policy_clock, &policy_lru };
+
+static struct {
+	struct mutex lock;
+	const struct policy_ops *ops;
+	u64 sectors; /* queued, atomic for readers */
+} policy = { .lock = MUTEX_INIT(RANK_POLICY) };
+
+int policy_init(const char *name, u64 sectors)
+{
+	for (size_t i = 0; i < ARRAY_LEN(policies); i++) {
+		if (strcmp(name ? name : policies[0]->name, policies[i]->name) != 0)
+			continue;
+		policy.ops = policies[i];
+		policy.sectors = 0;
+		return policy.ops->init(sectors);
+	}
+	return -EINVAL;
+}
+
+void policy_fini(void)
+{
+	if (policy.ops)
+		policy.ops->fini();
+	policy.ops = NULL;
+}
+
+u64 policy_overhead_bytes(void)
+{
+	return policy.ops && policy.ops->overhead_bytes ? policy.ops->overhead_bytes() : 0;
+}
+
+u64 policy_sectors(void)
+{
+	return __atomic_load_n(&policy.sectors, __ATOMIC_RELAXED);
+}
+
+static void count(const struct folio *f, int sign)
+{
+	u64 sectors = sign < 0 ? -(u64)folio_sectors(f) : folio_sectors(f);
+
+	__atomic_store_n(&policy.sectors, policy.sectors + sectors, __ATOMIC_RELAXED);
+}
+
+void policy_insert(struct folio *f)
+{
+	mutex_lock(&policy.lock);
+	folio_flags_set(f, FOLIO_QUEUED);
+	count(f, 1);
+	policy.ops->insert(f);
+	mutex_unlock(&policy.lock);
+}
+
+void policy_remove(struct folio *f, const struct mapping *from)
+{
+	mutex_lock(&policy.lock);
+	ASSERT(folio_has(f, FOLIO_QUEUED));
+	policy.ops->remove(f, from);
+	count(f, -1);
+	folio_flags_clear(f, FOLIO_QUEUED);
+	mutex_unlock(&policy.lock);
+}
+
+void policy_access(struct folio *f)
+{
+	if (likely(!policy.ops->access))
+		return;
+	mutex_lock(&policy.lock);
+	if (folio_has(f, FOLIO_QUEUED))
+		policy.ops->access(f);
+	mutex_unlock(&policy.lock);
+}
+
+/* Locked and referenced, or let go. */
+static bool isolate(struct folio *f)
+{
+	u32 alone = 1;
+
+	if (!folio_trylock(f))
+		return false;
+	if (__atomic_compare_exchange_n(&f->refs, &alone, 2, false, __ATOMIC_ACQ_REL,
+					__ATOMIC_RELAXED))
+		return true;
+	folio_unlock(f);
+	return false;
+}
+
+u32 policy_isolate(struct folio **out, u32 nr, u32 max_sectors, u64 *scan)
+{
+	u32 found = 0, sectors = 0;
+
+	mutex_lock(&policy.lock);
+	while (found < nr && sectors < max_sectors) {
+		struct folio *f = policy.ops->victim(scan);
+
+		if (!f)
+			break;
+		if (!isolate(f))
+			continue;
+		sectors += folio_sectors(f);
+		out[found++] = f;
+	}
+	mutex_unlock(&policy.lock);
+	return found;
+}

@@ -1,0 +1,149 @@
+/*
+ * readahead: reads that nobody has asked for yet, as far as history proves that somebody will.
+ *
+ *	        marker                    a reader that reaches the marker starts
+ *	          v                       the next window, twice as long, in folios
+ *	|---------|=================|     two orders larger
+ *	start     '---- async_len --' start + len
+ *
+ * 1. The first sequential read starts a small window in single sectors. Every window but the last
+ *    that a reader has not yet reached is being read or has been: the device is never idle.
+ * 2. A read elsewhere touches nothing of the window: random reads in between do not end a stream.
+ * 3. Nothing is read beyond the end of the file. Folios are aligned and inside the window.
+ * 4. Readahead takes only memory that is free or holds clean folios, and never waits; what can't be
+ *    started is left to the reader.
+ */
+#include "base/err.h"
+#include "cache/cache_priv.h"
+
+#define WINDOW_DEFAULT 512u /* sectors: 2 MiB */
+#define WINDOW_MIN 4u
+#define ORDER_STEP 2u       /* 4 K, 16 K, 64 K, 256 K, 1 M */
+
+static u32 window_max(const struct readahead *ra)
+{
+	u32 max = ra->max_sectors ? ra->max_sectors : WINDOW_DEFAULT;
+	u64 share = mem_total_bytes() / 16 / SECTOR_SIZE;
+
+	return (u32)MAX(MIN((u64)max, share), (u64)WINDOW_MIN);
+}
+
+/* Four times a small read, twice a larger one, never above the maximum. */
+static u32 window_first(u32 nr, u32 max)
+{
+	u32 n = (u32)roundup_pow2(MIN(nr, max));
+
+	if (n <= max / 32)
+		n *= 4;
+	else if (n <= max / 4)
+		n *= 2;
+	return MIN(MAX(n, WINDOW_MIN), max);
+}
+
+static u32 window_next(u32 len, u32 max)
+{
+	return MIN(len < max / 16 ? len * 4 : len * 2, max);
+}
+
+/* A folio at pos, filled by I/O that goes on after this returns. Its end in *next. */
+static int start_one(struct mapping *m, u64 pos, unsigned order, u64 *next)
+{
+	struct folio *f;
+	int r = cache_add(m, pos, order, CACHE_NOWAIT, &f);
+
+	if (r)
+		return r;
+	*next = pos + folio_sectors(f);
+	stat_add(STAT_READAHEAD_SECTORS, folio_sectors(f));
+	folio_flags_set(f, FOLIO_READING | FOLIO_UNUSED);
+	r = m->ops->fill_async(m, f);
+	if (r) {
+		folio_unlock(f);
+		folio_put(f);
+	}
+	return r;
+}
+
+static unsigned order_at(const struct readahead *ra, u64 pos, u64 end)
+{
+	unsigned order = MIN((unsigned)ra->order, ilog2(end - pos));
+
+	return pos ? MIN(order, (unsigned)__builtin_ctzll(pos)) : order;
+}
+
+static void start_window(struct mapping *m, const struct readahead *ra, u64 eof)
+{
+	u64 pos = ra->start, end = MIN(ra->start + ra->len, eof);
+
+	if (pos >= end)
+		return;
+	stat_inc(STAT_READAHEAD_WINDOWS);
+	while (pos < end) {
+		int r = start_one(m, pos, order_at(ra, pos, end), &pos);
+		u64 at = pos;
+		struct folio *f;
+
+		if (!r)
+			continue;
+		if (r != -EEXIST)
+			break;
+		f = cache_next(m, &at, pos + 1);
+		if (f)
+			folio_put(f);
+		pos = MAX(at, pos + 1);
+	}
+}
+
+static bool in_window(const struct readahead *ra, u64 sector)
+{
+	return ra->len && sector >= ra->start && sector <= ra->start + ra->len;
+}
+
+static bool hits_marker(const struct readahead *ra, u64 sector, u64 end)
+{
+	u64 marker = ra->start + ra->len - ra->async_len;
+
+	return ra->len && end > marker && sector <= ra->start + ra->len;
+}
+
+/* The next window after one whose marker was reached by a read that ends at `end`. */
+static void advance(struct readahead *ra, u64 end, u32 max)
+{
+	u64 behind = ra->start + ra->len;
+
+	ra->len = window_next(ra->len, max);
+	ra->start = MAX(behind, end);
+	ra->order = (u8)MIN(MIN(ra->order + ORDER_STEP, mem_max_order()), ilog2(ra->len));
+	/* Folios of this order start at their multiples: so does the next window. */
+	ra->len = (u32)(ALIGN_UP(ra->start + ra->len, (u64)order_sectors(ra->order)) - ra->start);
+	ra->len = MIN(ra->len, max);
+	ra->async_len = ra->len;
+}
+
+static void begin(struct readahead *ra, u32 nr, u64 end, u32 max)
+{
+	ra->start = end;
+	ra->len = ra->async_len = window_first(nr, max);
+	ra->order = 0;
+}
+
+unsigned cache_readahead(struct mapping *m, struct readahead *ra, u64 sector, u32 nr, u64 eof)
+{
+	u64 end = sector + nr, old_start = ra->start;
+	bool sequential = sector == ra->next;
+	bool marker = hits_marker(ra, sector, end);
+	u32 max = window_max(ra);
+
+	ra->next = end;
+	if (marker) {
+		stat_inc(STAT_READAHEAD_HITS);
+		advance(ra, end, max);
+	} else if (sequential && !in_window(ra, end)) {
+		begin(ra, nr, end, max);
+	}
+	if (ra->start != old_start && m->ops->fill_async)
+		start_window(m, ra, eof);
+	if (sequential || marker)
+		return MAX((unsigned)ra->order, nr ? ilog2(nr) : 0);
+	return nr ? ilog2(nr) : 0;
+}

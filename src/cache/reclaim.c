@@ -1,0 +1,262 @@
+/*
+ * reclaim: memory for new folios, within the budget.
+ *
+ * The budget is the arena: there is no memory beyond it. When it is used up, a batch of clean folios
+ * goes; when there are none, the flusher and the journal are asked for some, and the caller waits.
+ *
+ * 1. A large folio is tried first, then with one batch evicted; after that smaller ones are taken
+ *    before anything else is evicted. Order 0 (or the exact order) is the last resort and waits.
+ * 2. Writeback, commit and checkpoint use CACHE_RESERVE, so they get on when nobody else does, and
+ *    what they finish is what the others wait for.
+ * 3. A wait ends with every progress (reclaim_progress()) and at the latest after SLICE_MS, because
+ *    a reference that somebody puts, or a lock, is no progress that is told.
+ * 4. -ENOMEM only if for CACHE_RECLAIM_TIMEOUT_MS nothing at all was freed; that is logged.
+ * 5. If an exact order can't be had though memory is freed, all folios of one aligned run are evicted.
+ *
+ * Locks: none is held in a wait. The condition's mutex has RANK_POLICY and nothing is taken inside.
+ */
+#include "base/err.h"
+#include "base/log.h"
+#include "base/time.h"
+#include "cache/cache_priv.h"
+
+#define BATCH_FOLIOS 64u
+#define BATCH_SECTORS 256u /* 1 MiB */
+#define SLICE_MS 50u
+#define RUN_AFTER 3u       /* rounds without success before a run is evicted */
+
+static struct {
+	struct mutex lock;
+	struct cond cond;
+	u32 waiters; /* atomic */
+	u64 epoch;   /* raised with every progress while somebody waits; atomic for readers */
+	void (*want_writeback)(void *arg);
+	void (*want_checkpoint)(void *arg);
+	void *arg;
+	bool ready;
+} reclaim;
+
+void reclaim_init(const struct cache_config *cfg)
+{
+	if (!reclaim.ready) {
+		mutex_init(&reclaim.lock, RANK_POLICY);
+		cond_init(&reclaim.cond);
+		reclaim.ready = true;
+	}
+	reclaim.want_writeback = cfg->want_writeback;
+	reclaim.want_checkpoint = cfg->want_checkpoint;
+	reclaim.arg = cfg->arg;
+}
+
+/* ---- waiting ---- */
+
+void reclaim_progress(void)
+{
+	if (likely(__atomic_load_n(&reclaim.waiters, __ATOMIC_SEQ_CST) == 0))
+		return;
+	mutex_lock(&reclaim.lock);
+	__atomic_store_n(&reclaim.epoch, reclaim.epoch + 1, __ATOMIC_SEQ_CST);
+	cond_broadcast(&reclaim.cond);
+	mutex_unlock(&reclaim.lock);
+}
+
+void reclaim_enter(void)
+{
+	__atomic_fetch_add(&reclaim.waiters, 1, __ATOMIC_SEQ_CST);
+}
+
+void reclaim_leave(void)
+{
+	__atomic_fetch_sub(&reclaim.waiters, 1, __ATOMIC_SEQ_CST);
+}
+
+u64 reclaim_epoch(void)
+{
+	return __atomic_load_n(&reclaim.epoch, __ATOMIC_SEQ_CST);
+}
+
+void reclaim_wait_ms(u64 epoch, u64 ms)
+{
+	u64 until = now_ns() + ms * NS_PER_MS, now;
+
+	lock_assert_may_io();
+	mutex_lock(&reclaim.lock);
+	while (reclaim.epoch == epoch && (now = now_ns()) < until)
+		cond_timedwait_ms(&reclaim.cond, &reclaim.lock, (until - now) / NS_PER_MS + 1);
+	mutex_unlock(&reclaim.lock);
+}
+
+void reclaim_want_writeback(void)
+{
+	if (reclaim.want_writeback)
+		reclaim.want_writeback(reclaim.arg);
+}
+
+/* Nothing could be evicted: those who can change that hear of it. */
+static void ask_for_progress(void)
+{
+	if (cache_dirty_bytes() > 0)
+		reclaim_want_writeback();
+	if (folio_pinned_bytes() > 0 && reclaim.want_checkpoint)
+		reclaim.want_checkpoint(reclaim.arg);
+}
+
+/* ---- evicting ---- */
+
+/* Evicts about so many sectors; returns how many went. One pass over the queues at most. */
+static u64 evict_sectors(u64 want)
+{
+	struct folio *batch[BATCH_FOLIOS];
+	u64 scan = policy_sectors() + BATCH_FOLIOS, gone = 0;
+
+	while (gone < want) {
+		u32 n = policy_isolate(batch, BATCH_FOLIOS,
+				       (u32)MIN(want - gone, (u64)BATCH_SECTORS), &scan);
+
+		if (n == 0)
+			break;
+		for (u32 i = 0; i < n; i++)
+			gone += mapping_evict(batch[i]);
+	}
+	return gone;
+}
+
+u64 cache_evict(u64 bytes)
+{
+	return evict_sectors(bytes_to_sectors_up(bytes)) << SECTOR_SHIFT;
+}
+
+static u64 batch_sectors(unsigned order)
+{
+	u64 share = mem_total_bytes() / 64 / SECTOR_SIZE;
+
+	return MAX(MIN(share, (u64)BATCH_SECTORS), (u64)order_sectors(order));
+}
+
+/* Frames [frame, frame + nr) are free or hold folios that lie inside and may go. */
+static bool run_may_go(u32 frame, u32 nr)
+{
+	for (u32 i = 0; i < nr; i++) {
+		struct folio *f = mem_folio_at(frame + i);
+
+		if (!f)
+			continue;
+		if (order_sectors(__atomic_load_n(&f->order, __ATOMIC_RELAXED)) > nr)
+			return false;
+		if (!folio_is_idle(f) || folio_has(f, FOLIO_LOCKED) ||
+		    __atomic_load_n(&f->refs, __ATOMIC_RELAXED) != 1)
+			return false;
+	}
+	return true;
+}
+
+static void evict_frame(u32 frame)
+{
+	struct folio *f = mem_folio_at(frame);
+
+	if (!f || !folio_tryget(f))
+		return;
+	if (mem_folio_at(frame) == f && folio_mapping(f) && folio_trylock(f))
+		mapping_evict(f);
+	else
+		folio_put(f);
+}
+
+/* Makes one aligned run of frames free, if there is one whose folios all may go. */
+static bool evict_run(unsigned order)
+{
+	u32 nr = order_sectors(order), end = ALIGN_DOWN(mem_nr_frames(), nr);
+
+	for (u32 frame = 0; frame < end; frame += nr) {
+		if (!run_may_go(frame, nr))
+			continue;
+		for (u32 i = 0; i < nr; i++)
+			evict_frame(frame + i);
+		return true;
+	}
+	return false;
+}
+
+/* ---- allocating ---- */
+
+static struct folio *alloc_smaller(unsigned order, unsigned mflags)
+{
+	struct folio *f = NULL;
+
+	while (!f && order-- > 0)
+		f = mem_alloc(order, mflags);
+	if (f)
+		stat_inc(STAT_FOLIO_FALLBACKS);
+	return f;
+}
+
+/* One round without waiting. */
+static struct folio *alloc_round(unsigned order, unsigned mflags, bool exact, u64 *evicted)
+{
+	struct folio *f = mem_alloc(order, mflags);
+
+	*evicted = 0;
+	if (f)
+		return f;
+	*evicted = evict_sectors(batch_sectors(order));
+	if (*evicted)
+		f = mem_alloc(order, mflags);
+	if (!f && !exact)
+		f = alloc_smaller(order, mflags);
+	return f;
+}
+
+static int give_up(void)
+{
+	log_err("cache: no memory for %u s: %llu bytes dirty, %llu pinned of %llu",
+		CACHE_RECLAIM_TIMEOUT_MS / 1000, (unsigned long long)cache_dirty_bytes(),
+		(unsigned long long)folio_pinned_bytes(), (unsigned long long)mem_total_bytes());
+	return -ENOMEM;
+}
+
+static int alloc_slow(unsigned order, unsigned mflags, bool exact, struct folio **out)
+{
+	u64 progress_ns = now_ns(), evicted, epoch;
+	struct folio *f;
+
+	for (unsigned round = 1;; round++) {
+		epoch = reclaim_epoch();
+		if (exact && order > 0 && round > RUN_AFTER)
+			evict_run(order);
+		f = alloc_round(order, mflags, exact, &evicted);
+		if (f)
+			break;
+		if (evicted)
+			progress_ns = now_ns();
+		if (now_ns() - progress_ns > CACHE_RECLAIM_TIMEOUT_MS * NS_PER_MS)
+			return give_up();
+		if (evicted && round <= RUN_AFTER)
+			continue;
+		ask_for_progress();
+		stat_inc(STAT_CACHE_MEMORY_WAITS);
+		reclaim_wait_ms(epoch, SLICE_MS);
+	}
+	*out = f;
+	return 0;
+}
+
+int reclaim_alloc(unsigned order, unsigned flags, struct folio **out)
+{
+	unsigned mflags = flags & CACHE_RESERVE ? MEM_RESERVE : 0;
+	bool exact = flags & CACHE_EXACT;
+	struct folio *f;
+	u64 evicted;
+	int err;
+
+	f = alloc_round(order, mflags, exact, &evicted);
+	if (f) {
+		*out = f;
+		return 0;
+	}
+	if (flags & CACHE_NOWAIT)
+		return -EAGAIN;
+	reclaim_enter();
+	err = alloc_slow(order, mflags, exact, out);
+	reclaim_leave();
+	return err;
+}

@@ -1,0 +1,215 @@
+/*
+ * throttle: how much dirty data there may be, and how writers are slowed down to keep it so.
+ *
+ *	0 ........ background ........ set point ........ hard limit
+ *	           flushers start      pauses begin       writers wait
+ *
+ * Dirty sectors and those in flight to the disk count alike: neither can be evicted. Metadata does
+ * not count here, the journal limits it.
+ *
+ * Between set point and hard limit a writer of n sectors owes n / (rate * ratio) seconds: rate is what
+ * writeback did lately, shared by the writers that are paused, and ratio falls from 1 to RATIO_MIN as
+ * the hard limit comes nearer. Small debts are collected per thread until a sleep is worth it. So
+ * writers settle at the speed of the disk, without the stop and go of a single limit.
+ *
+ * Locks: none; all numbers are atomic, and an old value only makes a pause a little wrong.
+ */
+#include "base/err.h"
+#include "base/time.h"
+#include "cache/cache_priv.h"
+
+#define PAUSE_MIN_NS (2 * NS_PER_MS)
+#define WINDOW_NS (200 * NS_PER_MS) /* the rate is measured over windows of this length */
+#define RATE_START ((u64)25600)     /* sectors a second before anything is known: 100 MiB/s */
+#define RATE_MIN ((u64)64)
+#define RATIO_ONE ((u64)1024)       /* fixed point */
+#define RATIO_MIN ((u64)128)
+#define WAKE_NS (5 * NS_PER_MS)     /* flushers are woken no more often */
+#define PAUSE_MAX_NS (CACHE_THROTTLE_MAX_MS * NS_PER_MS)
+#define SLICE_MS 50u
+
+static struct {
+	u64 background, hard;      /* sectors; set once */
+	s64 dirty;                 /* sectors dirty or in flight; all below are atomic */
+	s64 error;                 /* sectors whose last write failed */
+	u64 rate;                  /* sectors a second */
+	u64 window_start_ns, window_written;
+	u64 woken_ns;
+	u32 paused;
+} th;
+
+static __thread u64 debt_ns;
+
+void throttle_init(const struct cache_config *cfg, u64 sectors)
+{
+	unsigned hard = cfg->dirty_percent ? cfg->dirty_percent : 40;
+	unsigned background = cfg->background_percent ? cfg->background_percent : 10;
+
+	hard = MIN(hard, 90u);
+	background = MIN(background, hard / 2);
+	th.hard = sectors * hard / 100;
+	th.background = sectors * background / 100;
+	th.dirty = th.error = 0;
+	th.rate = RATE_START;
+	th.window_start_ns = now_ns();
+	th.window_written = th.woken_ns = 0;
+	th.paused = 0;
+}
+
+static u64 dirty_now(void)
+{
+	s64 n = __atomic_load_n(&th.dirty, __ATOMIC_RELAXED);
+
+	return n > 0 ? (u64)n : 0;
+}
+
+u64 cache_dirty_bytes(void)
+{
+	return dirty_now() << SECTOR_SHIFT;
+}
+
+bool cache_over_background(void)
+{
+	return dirty_now() > th.background;
+}
+
+u32 cache_throttled(void)
+{
+	return __atomic_load_n(&th.paused, __ATOMIC_RELAXED);
+}
+
+void throttle_add_dirty(s64 sectors)
+{
+	__atomic_fetch_add(&th.dirty, sectors, __ATOMIC_RELAXED);
+}
+
+void throttle_add_error(s64 sectors)
+{
+	if (sectors)
+		__atomic_fetch_add(&th.error, sectors, __ATOMIC_RELAXED);
+}
+
+u64 throttle_error_sectors(void)
+{
+	s64 n = __atomic_load_n(&th.error, __ATOMIC_RELAXED);
+
+	return n > 0 ? (u64)n : 0;
+}
+
+/* ---- rate ---- */
+
+/* One thread closes a window; a window in which nobody waited for the disk says little of its speed,
+ * but then nobody is paused either. */
+void throttle_note_written(u32 sectors)
+{
+	u64 written = __atomic_add_fetch(&th.window_written, sectors, __ATOMIC_RELAXED);
+	u64 start = __atomic_load_n(&th.window_start_ns, __ATOMIC_RELAXED), now = now_ns();
+	u64 rate, old;
+
+	if (now - start < WINDOW_NS)
+		return;
+	if (!__atomic_compare_exchange_n(&th.window_start_ns, &start, now, false, __ATOMIC_RELAXED,
+					 __ATOMIC_RELAXED))
+		return;
+	__atomic_fetch_sub(&th.window_written, written, __ATOMIC_RELAXED);
+	if (now - start > 5 * WINDOW_NS)
+		return;
+	rate = written * NS_PER_SEC / (now - start);
+	old = __atomic_load_n(&th.rate, __ATOMIC_RELAXED);
+	__atomic_store_n(&th.rate, MAX((old * 3 + rate) / 4, RATE_MIN), __ATOMIC_RELAXED);
+}
+
+/* ---- pauses ---- */
+
+static u64 set_point(void)
+{
+	return (th.background + th.hard) / 2;
+}
+
+/* What a writer of nr sectors owes now. */
+static u64 pause_ns(u64 dirty, u32 nr)
+{
+	u64 room = th.hard - set_point(), left = dirty < th.hard ? th.hard - dirty : 0;
+	u64 ratio = MAX(MIN(left * RATIO_ONE / MAX(room, (u64)1), RATIO_ONE), RATIO_MIN);
+	u64 rate = __atomic_load_n(&th.rate, __ATOMIC_RELAXED) * ratio / RATIO_ONE;
+	u64 ns = (u64)nr * NS_PER_SEC / MAX(rate, (u64)1);
+
+	return MIN_T(u64, ns * (cache_throttled() + 1), PAUSE_MAX_NS);
+}
+
+static void wake_flushers(void)
+{
+	u64 last = __atomic_load_n(&th.woken_ns, __ATOMIC_RELAXED), now = now_ns();
+
+	if (now - last < WAKE_NS)
+		return;
+	if (__atomic_compare_exchange_n(&th.woken_ns, &last, now, false, __ATOMIC_RELAXED,
+					__ATOMIC_RELAXED))
+		reclaim_want_writeback();
+}
+
+static bool over_hard(u32 nr)
+{
+	u64 dirty = dirty_now();
+
+	/* A write larger than the limit itself passes when it is alone. */
+	return dirty > 0 && dirty + nr > th.hard;
+}
+
+/* Sleeps its debt, or until the dirty sectors are below the set point. */
+static void sleep_debt(void)
+{
+	u64 until = now_ns() + debt_ns, now;
+
+	while ((now = now_ns()) < until && dirty_now() > set_point())
+		reclaim_wait_ms(reclaim_epoch(), (until - now) / NS_PER_MS + 1);
+	debt_ns = 0;
+}
+
+static int wait_below_hard(u32 nr)
+{
+	for (;;) {
+		u64 epoch = reclaim_epoch();
+
+		if (!over_hard(nr))
+			return 0;
+		if (throttle_error_sectors() >= dirty_now())
+			return -EIO;
+		reclaim_want_writeback();
+		reclaim_wait_ms(epoch, SLICE_MS);
+	}
+}
+
+static int pause_writer(u32 nr)
+{
+	u64 start = now_ns();
+	int err;
+
+	__atomic_fetch_add(&th.paused, 1, __ATOMIC_RELAXED);
+	reclaim_enter();
+	sleep_debt();
+	err = wait_below_hard(nr);
+	reclaim_leave();
+	__atomic_fetch_sub(&th.paused, 1, __ATOMIC_RELAXED);
+	stat_inc(STAT_THROTTLE_PAUSES);
+	stat_add(STAT_THROTTLE_NS, now_ns() - start);
+	stat_time(HIST_THROTTLE, now_ns() - start);
+	return err;
+}
+
+int cache_throttle(struct mapping *m, u32 nr)
+{
+	u64 dirty = dirty_now();
+
+	if (m->metadata || dirty + nr <= th.background)
+		return 0;
+	wake_flushers();
+	if (dirty + nr <= set_point()) {
+		debt_ns = 0;
+		return 0;
+	}
+	debt_ns = MIN_T(u64, debt_ns + pause_ns(dirty + nr, nr), PAUSE_MAX_NS);
+	if (debt_ns < PAUSE_MIN_NS && !over_hard(nr))
+		return 0;
+	return pause_writer(nr);
+}
