@@ -85,6 +85,8 @@ static int plan_fail(struct read_plan *p, int error)
 
 static void plan_zero(struct folio *folio, u32 first, u32 nr)
 {
+	if (nr == 0)
+		return;
 	memset((u8 *)folio_data(folio) + ((size_t)first << SECTOR_SHIFT), 0,
 	       (size_t)nr << SECTOR_SHIFT);
 	folio_mark_uptodate(folio, first, nr);
