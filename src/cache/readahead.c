@@ -94,9 +94,10 @@ static void start_window(struct mapping *m, const struct readahead *ra, u64 eof)
 	}
 }
 
-static bool in_window(const struct readahead *ra, u64 sector)
+/* Between the window and where its reader is: behind it by the window before, at most as long. */
+static bool in_stream(const struct readahead *ra, u64 sector)
 {
-	return ra->len && sector >= ra->start && sector <= ra->start + ra->len;
+	return ra->len && sector + 2 * (u64)ra->len >= ra->start && sector <= ra->start + ra->len;
 }
 
 static bool hits_marker(const struct readahead *ra, u64 sector, u64 end)
@@ -138,7 +139,7 @@ unsigned cache_readahead(struct mapping *m, struct readahead *ra, u64 sector, u3
 	if (marker) {
 		stat_inc(STAT_READAHEAD_HITS);
 		advance(ra, end, max);
-	} else if (sequential && !in_window(ra, end)) {
+	} else if (sequential && !in_stream(ra, end)) {
 		begin(ra, nr, end, max);
 	}
 	if (ra->start != old_start && m->ops->fill_async)

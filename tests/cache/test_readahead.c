@@ -1,0 +1,199 @@
+/* Which windows readahead starts: a log of the folios that it asked for. */
+#include "util.h"
+
+#define LOG_MAX 4096u
+
+static struct {
+	u64 index;
+	unsigned order;
+} asked[LOG_MAX];
+static u32 nr_asked;
+
+/* Done at once, as a very fast device would. */
+static int log_fill_async(struct mapping *m, struct folio *f)
+{
+	CHECK(nr_asked < LOG_MAX);
+	asked[nr_asked].index = f->index;
+	asked[nr_asked++].order = f->order;
+	CHECK(fake_fill(m, f, 0, folio_sectors(f)) == 0);
+	folio_unlock(f);
+	folio_put(f);
+	return 0;
+}
+
+static const struct mapping_ops ops = { .fill = fake_fill, .fill_async = log_fill_async };
+static struct mapping map;
+static struct readahead ra;
+
+static void begin(u64 bytes)
+{
+	start(bytes);
+	mapping_init(&map, &ops, NULL);
+	ra = (struct readahead){ 0 };
+	nr_asked = 0;
+}
+
+static unsigned read_at(u64 sector, u32 nr, u64 eof)
+{
+	unsigned order = cache_readahead(&map, &ra, sector, nr, eof);
+
+	for (u64 s = sector; s < sector + nr && s < eof; s++)
+		use(&map, s, 0);
+	return order;
+}
+
+START_TEST(a_sequential_reader_soon_misses_nothing_and_folios_grow_in_steps_of_two_orders)
+{
+	unsigned largest = 0;
+	u64 misses;
+
+	begin(256 * MIB);
+	for (u64 s = 0; s < 8; s++)
+		read_at(s, 1, 1 << 20);
+	misses = stat_read(STAT_CACHE_MISSES);
+	for (u64 s = 8; s < 8192; s++)
+		read_at(s, 1, 1 << 20);
+	ck_assert_uint_eq(stat_read(STAT_CACHE_MISSES), misses);
+	ck_assert_uint_eq(asked[0].index, 1);
+	ck_assert_uint_eq(asked[0].order, 0);
+	for (u32 i = 0; i < nr_asked; i++) {
+		ck_assert_uint_eq(asked[i].index % order_sectors(asked[i].order), 0);
+		ck_assert_uint_le(asked[i].order, largest + 2);
+		largest = MAX(largest, asked[i].order);
+	}
+	ck_assert_uint_ge(largest, 6);
+	finish(&map);
+}
+END_TEST
+
+START_TEST(windows_double_up_to_the_maximum)
+{
+	u64 len = 0;
+
+	begin(256 * MIB);
+	for (u64 s = 0; s < 16384; s++) {
+		u64 start = ra.start;
+
+		read_at(s, 1, 1 << 20);
+		if (ra.start == start)
+			continue;
+		ck_assert_uint_le(ra.len, 512);
+		ck_assert_uint_ge(ra.len + 128, len);
+		len = ra.len;
+	}
+	ck_assert_uint_ge(len, 384);
+	finish(&map);
+}
+END_TEST
+
+START_TEST(the_maximum_of_the_mount_is_kept)
+{
+	begin(256 * MIB);
+	ra.max_sectors = 32;
+	for (u64 s = 0; s < 4096; s++) {
+		read_at(s, 1, 1 << 20);
+		ck_assert_uint_le(ra.len, 32);
+	}
+	finish(&map);
+}
+END_TEST
+
+START_TEST(nothing_is_read_beyond_the_end_of_the_file)
+{
+	begin(256 * MIB);
+	for (u64 s = 0; s < 777; s++)
+		read_at(s, 1, 777);
+	for (u32 i = 0; i < nr_asked; i++)
+		ck_assert_uint_le(asked[i].index + order_sectors(asked[i].order), 777);
+	ck_assert_uint_eq(map.nr_sectors, 777);
+	finish(&map);
+}
+END_TEST
+
+START_TEST(random_reads_start_nothing)
+{
+	seed();
+	begin(256 * MIB);
+	for (int i = 0; i < 2000; i++) {
+		unsigned order = read_at(2 + rnd(1 << 30) * 2, 1, 1ull << 40);
+
+		ck_assert_uint_eq(order, 0);
+	}
+	ck_assert_uint_eq(nr_asked, 0);
+	finish(&map);
+}
+END_TEST
+
+START_TEST(a_random_read_in_between_does_not_end_a_stream)
+{
+	u64 misses;
+
+	seed();
+	begin(256 * MIB);
+	for (u64 s = 0; s < 64; s++)
+		read_at(s, 1, 1 << 20);
+	misses = stat_read(STAT_CACHE_MISSES);
+	for (u64 s = 64; s < 4096; s++) {
+		read_at(s, 1, 1 << 20);
+		if (s % 7 == 0)
+			cache_readahead(&map, &ra, (1 << 19) + rnd(1 << 18), 1, 1 << 20);
+	}
+	ck_assert_uint_eq(stat_read(STAT_CACHE_MISSES), misses);
+	ck_assert_uint_ge(ra.order, 6);
+	finish(&map);
+}
+END_TEST
+
+START_TEST(a_large_random_read_gets_large_folios)
+{
+	begin(256 * MIB);
+	ck_assert_uint_eq(cache_readahead(&map, &ra, 4096, 256, 1 << 20), 8);
+	ck_assert_uint_eq(nr_asked, 0);
+	finish(&map);
+}
+END_TEST
+
+START_TEST(in_a_full_small_cache_readahead_goes_on_without_waiting)
+{
+	u64 misses;
+
+	begin(1 * MIB);
+	for (u64 s = 0; s < 64; s++)
+		read_at(s, 1, 1 << 20);
+	misses = stat_read(STAT_CACHE_MISSES);
+	for (u64 s = 64; s < 8192; s++)
+		read_at(s, 1, 1 << 20);
+	ck_assert_uint_eq(stat_read(STAT_CACHE_MISSES), misses);
+	ck_assert_uint_eq(stat_read(STAT_CACHE_MEMORY_WAITS), 0);
+	ck_assert_uint_eq(stat_read(STAT_READAHEAD_WASTED), 0);
+	finish(&map);
+}
+END_TEST
+
+START_TEST(readahead_that_nobody_asked_for_is_counted_as_wasted)
+{
+	begin(16 * MIB);
+	read_at(0, 1, 1 << 20);
+	ck_assert_uint_eq(nr_asked, 4);
+	while (cache_evict(MIB))
+		;
+	ck_assert_uint_eq(stat_read(STAT_READAHEAD_WASTED), 4);
+	finish(&map);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("readahead");
+
+	check_add(s, a_sequential_reader_soon_misses_nothing_and_folios_grow_in_steps_of_two_orders);
+	check_add(s, windows_double_up_to_the_maximum);
+	check_add(s, the_maximum_of_the_mount_is_kept);
+	check_add(s, nothing_is_read_beyond_the_end_of_the_file);
+	check_add(s, random_reads_start_nothing);
+	check_add(s, a_random_read_in_between_does_not_end_a_stream);
+	check_add(s, a_large_random_read_gets_large_folios);
+	check_add(s, in_a_full_small_cache_readahead_goes_on_without_waiting);
+	check_add(s, readahead_that_nobody_asked_for_is_counted_as_wasted);
+	return check_main(s);
+}

@@ -1,0 +1,214 @@
+/* Dirty limits: who is paused, for how long, and when it ends. */
+#include <pthread.h>
+
+#include "util.h"
+
+static struct mapping map;
+static u32 wanted; /* atomic: calls of want_writeback */
+
+static void want_writeback(void *arg)
+{
+	(void)arg;
+	__atomic_fetch_add(&wanted, 1, __ATOMIC_RELAXED);
+}
+
+/* 16 MiB: background 409, set point 1023, hard limit 1638 sectors. */
+static void begin(void)
+{
+	start_with((struct cache_config){ .bytes = 16 * MIB, .max_order = 0xff,
+					  .want_writeback = want_writeback });
+	mapping_init(&map, &fake_ops, NULL);
+	wanted = 0;
+}
+
+static void dirty_sectors(u64 from, u64 nr)
+{
+	struct folio *f;
+
+	for (u64 i = from; i < from + nr; i++) {
+		CHECK(cache_get(&map, i, 0, 0, &f) == 0);
+		folio_mark_uptodate(f, 0, 1);
+		folio_mark_dirty(f, 0, 1);
+		folio_unlock(f);
+		folio_put(f);
+	}
+}
+
+/* Up to nr dirty sectors go through writeback with this result. */
+static void write_back(u64 nr, int error)
+{
+	struct folio *f;
+	u64 at = 0;
+
+	while (nr-- > 0 && (f = cache_next_dirty(&map, &at, NOWHERE))) {
+		folio_lock(f);
+		folio_begin_writeback(f, 1);
+		folio_clear_dirty(f, 0, 1);
+		folio_unlock(f);
+		folio_end_writeback(f, 0, 1, error);
+		folio_put(f);
+	}
+}
+
+START_TEST(below_the_background_limit_nobody_is_disturbed)
+{
+	begin();
+	dirty_sectors(0, 400);
+	for (int i = 0; i < 1000; i++)
+		ck_assert_int_eq(cache_throttle(&map, 1), 0);
+	ck_assert_uint_eq(stat_read(STAT_THROTTLE_PAUSES), 0);
+	ck_assert_uint_eq(wanted, 0);
+	ck_assert(!cache_over_background());
+	finish(&map);
+}
+END_TEST
+
+START_TEST(above_the_background_limit_flushers_are_woken_and_writers_go_on)
+{
+	begin();
+	dirty_sectors(0, 500);
+	ck_assert(cache_over_background());
+	for (int i = 0; i < 1000; i++)
+		ck_assert_int_eq(cache_throttle(&map, 1), 0);
+	ck_assert_uint_eq(stat_read(STAT_THROTTLE_PAUSES), 0);
+	ck_assert_uint_ge(wanted, 1);
+	finish(&map);
+}
+END_TEST
+
+START_TEST(near_the_hard_limit_writers_pause_longer_than_near_the_set_point)
+{
+	u64 low, high;
+
+	begin();
+	dirty_sectors(0, 1100);
+	ck_assert_int_eq(cache_throttle(&map, 256), 0);
+	low = stat_read(STAT_THROTTLE_NS);
+	ck_assert_uint_eq(stat_read(STAT_THROTTLE_PAUSES), 1);
+	dirty_sectors(1100, 270);
+	ck_assert_int_eq(cache_throttle(&map, 256), 0);
+	high = stat_read(STAT_THROTTLE_NS) - low;
+	printf("paused %llu us, then %llu us\n", (unsigned long long)low / 1000,
+	       (unsigned long long)high / 1000);
+	ck_assert_uint_gt(high, low * 2);
+	ck_assert_uint_le(high, (CACHE_THROTTLE_MAX_MS + 200) * NS_PER_MS);
+	finish(&map);
+}
+END_TEST
+
+START_TEST(small_writes_collect_their_pauses)
+{
+	begin();
+	dirty_sectors(0, 1200);
+	for (int i = 0; i < 100; i++)
+		ck_assert_int_eq(cache_throttle(&map, 1), 0);
+	ck_assert_uint_gt(stat_read(STAT_THROTTLE_PAUSES), 0);
+	ck_assert_uint_lt(stat_read(STAT_THROTTLE_PAUSES), 50);
+	finish(&map);
+}
+END_TEST
+
+static void *throttled_writer(void *arg)
+{
+	int *result = arg;
+
+	*result = cache_throttle(&map, 64);
+	return NULL;
+}
+
+START_TEST(at_the_hard_limit_a_writer_waits_until_there_is_room)
+{
+	pthread_t thread;
+	int result = 1;
+
+	begin();
+	dirty_sectors(0, 1638);
+	ck_assert_int_eq(pthread_create(&thread, NULL, throttled_writer, &result), 0);
+	while (!cache_throttled())
+		sleep_ns(NS_PER_MS);
+	sleep_ns(300 * NS_PER_MS);
+	ck_assert_uint_eq(cache_throttled(), 1);
+	ck_assert_uint_ge(__atomic_load_n(&wanted, __ATOMIC_RELAXED), 2);
+	write_back(200, 0);
+	pthread_join(thread, NULL);
+	ck_assert_int_eq(result, 0);
+	ck_assert_uint_eq(cache_throttled(), 0);
+	finish(&map);
+}
+END_TEST
+
+START_TEST(a_limit_held_by_failed_sectors_alone_is_eio)
+{
+	begin();
+	dirty_sectors(0, 1638);
+	write_back(2000, -EIO);
+	ck_assert_uint_eq(throttle_error_sectors(), 1638);
+	ck_assert_int_eq(cache_throttle(&map, 1), -EIO);
+	finish(&map);
+}
+END_TEST
+
+START_TEST(a_write_larger_than_the_limit_passes_when_nothing_is_dirty)
+{
+	begin();
+	ck_assert_int_eq(cache_throttle(&map, 4000), 0);
+	finish(&map);
+}
+END_TEST
+
+START_TEST(metadata_is_not_throttled)
+{
+	begin();
+	dirty_sectors(0, 1638);
+	map.metadata = 1;
+	ck_assert_int_eq(cache_throttle(&map, 64), 0);
+	map.metadata = 0;
+	finish(&map);
+}
+END_TEST
+
+static void *memory_waiter(void *arg)
+{
+	struct folio **f = arg;
+
+	CHECK(cache_get(&map, 1 << 20, 0, 0, f) == 0);
+	return NULL;
+}
+
+START_TEST(an_allocation_waits_until_writeback_makes_something_evictable)
+{
+	struct folio *f = NULL;
+	pthread_t thread;
+
+	start_with((struct cache_config){ .bytes = MIB, .max_order = 0xff,
+					  .want_writeback = want_writeback });
+	mapping_init(&map, &fake_ops, NULL);
+	dirty_sectors(0, (MIB - mem_reserve_bytes()) / SECTOR_SIZE);
+	wanted = 0;
+	ck_assert_int_eq(pthread_create(&thread, NULL, memory_waiter, &f), 0);
+	while (!__atomic_load_n(&wanted, __ATOMIC_RELAXED))
+		sleep_ns(NS_PER_MS);
+	write_back(1, 0);
+	pthread_join(thread, NULL);
+	ck_assert_ptr_nonnull(f);
+	folio_unlock(f);
+	folio_put(f);
+	finish(&map);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("throttle");
+
+	check_add(s, below_the_background_limit_nobody_is_disturbed);
+	check_add(s, above_the_background_limit_flushers_are_woken_and_writers_go_on);
+	check_add(s, near_the_hard_limit_writers_pause_longer_than_near_the_set_point);
+	check_add(s, small_writes_collect_their_pauses);
+	check_add(s, at_the_hard_limit_a_writer_waits_until_there_is_room);
+	check_add(s, a_limit_held_by_failed_sectors_alone_is_eio);
+	check_add(s, a_write_larger_than_the_limit_passes_when_nothing_is_dirty);
+	check_add(s, metadata_is_not_throttled);
+	check_add(s, an_allocation_waits_until_writeback_makes_something_evictable);
+	return check_main(s);
+}
