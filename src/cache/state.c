@@ -67,9 +67,9 @@ static struct folio_state *state_attach(struct folio *f)
 	st->uptodate = st->words;
 	st->dirty = st->uptodate + words;
 	st->poison = st->dirty + words;
-	if (f->flags & FOLIO_UPTODATE)
+	if (folio_has(f, FOLIO_UPTODATE))
 		bitmap_set_range(st->uptodate, 0, n);
-	if (f->flags & FOLIO_DIRTY)
+	if (folio_has(f, FOLIO_DIRTY))
 		bitmap_set_range(st->dirty, 0, n);
 	__atomic_store_n(&f->state, st, __ATOMIC_RELEASE);
 	return st;
@@ -163,7 +163,7 @@ static s32 state_take(struct folio *f, u32 first, u32 nr, bool uptodate, bool po
 	before = (s32)nr_dirty(f);
 	if (!f->state && is_whole(f, nr) && !poison) {
 		folio_flags_clear(f, FOLIO_DIRTY | (uptodate ? (u32)FOLIO_UPTODATE : 0));
-	} else if (f->state || f->flags & (FOLIO_UPTODATE | FOLIO_DIRTY) || poison) {
+	} else if (f->state || folio_has(f, FOLIO_UPTODATE | FOLIO_DIRTY) || poison) {
 		st = state_attach(f);
 		bitmap_clear_range(st->dirty, first, nr);
 		if (uptodate)
@@ -200,8 +200,8 @@ s32 state_mark_dirty(struct folio *f, u32 first, u32 nr)
 	check_range(f, first, nr);
 	state_lock(f);
 	before = (s32)nr_dirty(f);
-	if (!f->state && (is_whole(f, nr) || f->flags & FOLIO_DIRTY)) {
-		ASSERT(f->flags & FOLIO_UPTODATE);
+	if (!f->state && (is_whole(f, nr) || folio_has(f, FOLIO_DIRTY))) {
+		ASSERT(folio_has(f, FOLIO_UPTODATE));
 		folio_flags_set(f, FOLIO_DIRTY);
 	} else {
 		st = state_attach(f);
