@@ -338,6 +338,7 @@ static void print_problem(void *arg, const struct check_problem *p)
 {
 	(void)arg;
 	printf("  found %s: %s\n", check_code_name(p->code), p->text);
+	fflush(stdout); /* the test process may end without */
 }
 
 void image_expect(struct image *im, ...)
