@@ -236,7 +236,8 @@ int bt_split_insert(struct view *v, enum fmt_tree t, struct bt_path *p, bool dee
 	if (r)
 		return r;
 	r = append_items(right, &o, split, o.nr);
-	if (r == 0 && split < o.nr - 1) {
+	/* With the new item alone on the right, the left side is as it was. */
+	if (r == 0 && (split < o.nr - 1 || o.pos < o.nr - 1)) {
 		void *left;
 
 		r = view_edit(v, p->lv[0].addr, FMT_KIND_NODE, &left);

@@ -387,6 +387,36 @@ START_TEST(removal_keeps_nodes_a_third_full)
 }
 END_TEST
 
+/* Long values make a high tree of few items: interior nodes split and merge. */
+START_TEST(a_tree_of_three_levels_grows_and_shrinks_in_any_order)
+{
+	u64 rnd = fix_seed();
+	struct model m = { 0 };
+	struct fix f;
+
+	fix_open(&f, 65536, 4096, rnd);
+	for (u32 i = 0; i < 9000; i++)
+		step(&f, &m, (struct op_arg){ .op = OP_SET, .t = T, .len = 3900,
+			.k = { fix_roll(&rnd, 100), fix_roll(&rnd, 1000) }, .seed = i });
+	ck_assert_uint_ge(shape_of(&f, T).height, 3);
+	compare_all(&f, &m);
+	while (m.nr > 0) {
+		u32 at = fix_roll(&rnd, m.nr);
+		/* Stretches too, so that whole leaves go. */
+		u32 nr = MIN(fix_roll(&rnd, 3) ? 1u : 40u, m.nr - at);
+
+		while (nr-- > 0)
+			step(&f, &m, (struct op_arg){ .op = OP_REMOVE, .t = T, .k = m.item[at].k });
+		jnl_commit(f.jnl, 0);
+		if (fix_roll(&rnd, 50) == 0)
+			compare_all(&f, &m);
+	}
+	ck_assert_uint_eq(shape_of(&f, T).height, 0);
+	free(m.item);
+	fix_close(&f);
+}
+END_TEST
+
 START_TEST(trees_do_not_see_each_other)
 {
 	struct fix f;
@@ -555,6 +585,7 @@ int main(void)
 	check_add(s, ascending_inserts_fill_nodes_to_95_percent);
 	check_add(s, files_that_grow_in_turn_fill_their_nodes_too);
 	check_add(s, removal_keeps_nodes_a_third_full);
+	check_add_slow(s, a_tree_of_three_levels_grows_and_shrinks_in_any_order, 120);
 	check_add(s, trees_do_not_see_each_other);
 	check_add(s, a_value_longer_than_the_limit_is_refused);
 	check_add(s, a_handle_that_runs_out_of_space_changes_nothing);
