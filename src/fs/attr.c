@@ -115,7 +115,7 @@ void inode_touch_write(struct inode *ip, bool kill_suid)
 	mode = kill_suid ? without_suid(ip->attr.mode) : ip->attr.mode;
 	if (mode != ip->attr.mode)
 		how |= INODE_DIRTY_ATTR;
-	ip->attr.mode = mode;
+	inode_set_mode(&ip->attr, mode);
 	mutex_unlock(&ip->state);
 	inode_mark_dirty(ip, how);
 }
@@ -133,7 +133,7 @@ static int may_set(const struct inode *ip, const struct fs_attr *a)
 	return 0;
 }
 
-static u32 set_mode(const struct ino_attr *old, const struct fs_attr *a)
+static u32 new_mode(const struct ino_attr *old, const struct fs_attr *a)
 {
 	u32 mode = old->mode;
 
@@ -181,7 +181,7 @@ static int set_locked(struct inode *ip, const struct fs_attr *a)
 	mutex_lock(&ip->state);
 	r = may_set(ip, a);
 	if (r == 0) {
-		at->mode = set_mode(at, a);
+		inode_set_mode(at, new_mode(at, a));
 		if (a->valid & FS_ATTR_UID)
 			at->uid = a->uid;
 		if (a->valid & FS_ATTR_GID)

@@ -35,12 +35,16 @@ static bool is_due(struct inode *ip, bool all)
 {
 	const struct mapping *m = &ip->file.mapping;
 	u64 now = now_ns();
+	bool early;
 
 	if (!__atomic_load_n(&m->nr_dirty, __ATOMIC_ACQUIRE))
 		return false;
 	if (all)
 		return true;
-	if (now < ip->wb_retry_ns)
+	mutex_lock(&ip->state);
+	early = now < ip->wb_retry_ns;
+	mutex_unlock(&ip->state);
+	if (early)
 		return false;
 	return cache_over_background() ||
 	       now - MIN(now, __atomic_load_n(&m->dirtied_ns, __ATOMIC_RELAXED)) >= age_ns(ip->fs);
@@ -48,15 +52,17 @@ static bool is_due(struct inode *ip, bool all)
 
 static void note_result(struct inode *ip, int r)
 {
-	if (!r) {
-		ip->wb_failed = false;
-		return;
-	}
-	ip->wb_retry_ns = now_ns() + RETRY_MS * NS_PER_MS;
-	if (!ip->wb_failed)
+	bool again;
+
+	mutex_lock(&ip->state);
+	again = ip->wb_failed;
+	ip->wb_failed = r != 0;
+	if (r)
+		ip->wb_retry_ns = now_ns() + RETRY_MS * NS_PER_MS;
+	mutex_unlock(&ip->state);
+	if (r && !again)
 		log_err("inode %llu: data can't be written (%s); it stays in memory and is tried again",
 			(unsigned long long)ip->ino, err_text(r));
-	ip->wb_failed = true;
 }
 
 /* One turn; *more when the turn was too short for all that is dirty. */
@@ -64,11 +70,15 @@ static int flush_one(struct inode *ip, bool *more)
 {
 	u64 written = 0;
 	int r = iomap_writeback(&ip->file, 0, INT64_MAX, 0, TURN_SECTORS, &written), done;
+	bool few;
 
 	note_result(ip, r);
 	if (!r && written >= TURN_SECTORS)
 		*more = true;
-	if (__atomic_load_n(&ip->nr_done, __ATOMIC_RELAXED) < DONE_MAX)
+	mutex_lock(&ip->state);
+	few = ip->nr_done < DONE_MAX;
+	mutex_unlock(&ip->state);
+	if (few)
 		return r;
 	done = file_complete(ip);
 	return r ? r : done;
@@ -99,12 +109,14 @@ static unsigned take_batch(struct fs *fs, struct inode **batch, u64 limit)
 /* Rule 1. */
 static void release(struct fs *fs, struct inode *ip)
 {
+	mutex_lock(&ip->state);
 	mutex_lock(&fs->dirty_lock);
 	if (ip->on_dirty_list && inode_is_idle(ip)) {
 		TAILQ_REMOVE(&fs->dirty, ip, dirty_link);
 		ip->on_dirty_list = false;
 	}
 	mutex_unlock(&fs->dirty_lock);
+	mutex_unlock(&ip->state);
 	fs_iput(ip);
 }
 

@@ -62,7 +62,6 @@ u64 inode_size(const struct inode *ip)
 	return __atomic_load_n(&ip->file.size, __ATOMIC_ACQUIRE);
 }
 
-/* Called with no other user of the inode, or only to guess: nothing here is locked. */
 bool inode_is_idle(const struct inode *ip)
 {
 	const struct mapping *m = &ip->file.mapping;
@@ -76,6 +75,11 @@ bool inode_is_idle(const struct inode *ip)
 u64 fs_ino(const struct inode *ip)
 {
 	return ip->ino;
+}
+
+void inode_set_mode(struct ino_attr *a, u32 mode)
+{
+	__atomic_store_n(&a->mode, mode, __ATOMIC_RELAXED);
 }
 
 u32 fs_mode(const struct inode *ip)
@@ -243,7 +247,7 @@ static void merge_lazy(struct ino_attr *to, const struct inode_edit *e)
 	const struct ino_attr *is = &e->attr, *was = &e->was;
 
 	if (is->mode != was->mode)
-		to->mode = is->mode;
+		inode_set_mode(to, is->mode);
 	if (is->uid != was->uid)
 		to->uid = is->uid;
 	if (is->gid != was->gid)
@@ -295,7 +299,7 @@ static void edit_published(void *arg, u64 seq)
 	if (ip->dirty_gen == e->gen)
 		__atomic_store_n(&ip->dirty, 0, __ATOMIC_RELEASE);
 	if (e->deleted)
-		ip->deleted = true;
+		__atomic_store_n(&ip->deleted, true, __ATOMIC_RELEASE);
 	mutex_unlock(&ip->state);
 }
 

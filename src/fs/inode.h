@@ -72,8 +72,8 @@ struct inode {
 	struct mutex place;
 	struct { u64 start, nr, disk, seq; } extent; /* looked up last, if seq == map_seq; under state */
 	bool tail_zero;             /* the disk holds zeroes behind the end of file in its sector; under lock */
-	bool wb_failed;             /* the flusher has said so; by the flusher */
-	u64 wb_retry_ns;            /* not before; by the flusher */
+	bool wb_failed;             /* the flusher has said so; under state */
+	u64 wb_retry_ns;            /* not before; under state */
 	bool inl;                   /* data lives in the item (in-memory truth), under state */
 	bool inl_on_disk;           /* the item still has INLINE (cleared by completion) */
 	bool inl_moved;             /* what the item holds is on the disk in sector 0, too; under state */
@@ -151,7 +151,9 @@ struct inode *inode_new(struct fs *fs, u64 ino);      /* one reference, no attri
 void inode_drop(struct inode *ip);                    /* frees the object; in no table, unused */
 int inode_load(struct inode *ip);                     /* attributes from the item; -ESTALE */
 u64 inode_size(const struct inode *ip);               /* in memory, bytes */
-bool inode_is_idle(const struct inode *ip);           /* nothing to store, write or complete */
+void inode_set_mode(struct ino_attr *a, u32 mode);    /* fs_mode() reads it without a lock */
+/* Nothing to store, write or complete. state held, unless nobody else uses the inode. */
+bool inode_is_idle(const struct inode *ip);
 /* Does the file system take changes? 0, -EROFS */
 int fs_may_change(struct fs *fs);
 

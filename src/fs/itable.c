@@ -167,7 +167,7 @@ static void delete_inode(struct fs *fs, struct inode *ip)
 /* table_lock held. Is it this thread's to delete? Then it is dying. */
 static bool may_delete(struct fs *fs, struct inode *ip, bool ignore_known)
 {
-	if (!ip->deleted || ip->dying || ip->loading)
+	if (!__atomic_load_n(&ip->deleted, __ATOMIC_ACQUIRE) || ip->dying || ip->loading)
 		return false;
 	if (!ignore_known && known_count(fs->known, ip->ino))
 		return false;
@@ -228,7 +228,7 @@ void fs_iput(struct inode *ip)
 	fs = ip->fs;
 	mutex_lock(&fs->table_lock);
 	if (__atomic_fetch_sub(&ip->refs, 1, __ATOMIC_ACQ_REL) == 1) {
-		if (!ip->deleted)
+		if (!__atomic_load_n(&ip->deleted, __ATOMIC_ACQUIRE))
 			lru_add(fs, ip);
 		mine = may_delete(fs, ip, false);
 		victim = pick_victim(fs);

@@ -201,9 +201,13 @@ static int rename_body(struct view *v, void *arg)
 /* Rule 4. */
 static int write_out(struct inode *ip)
 {
+	bool idle;
 	int r;
 
-	if (!S_ISREG(fs_mode(ip)) || inode_is_idle(ip))
+	mutex_lock(&ip->state);
+	idle = inode_is_idle(ip);
+	mutex_unlock(&ip->state);
+	if (!S_ISREG(fs_mode(ip)) || idle)
 		return 0;
 	r = iomap_writeback(&ip->file, 0, INT64_MAX, IOMAP_WB_WAIT, 0, NULL);
 	return r ? r : file_complete(ip);
