@@ -98,8 +98,10 @@ static int gauge_add(const char *name, const char *label, const char *unit, cons
 
 static int gauges_add(void)
 {
-	static const char *const label[] = { "order=0", "order=1", "order=2", "order=3", "order=4",
-					     "order=5", "order=6", "order=7", "order=8", "order=9" };
+	static const char *const label[] = {
+		"order=0", "order=1", "order=2", "order=3", "order=4",
+		"order=5", "order=6", "order=7", "order=8", "order=9",
+	};
 	int err = 0;
 
 	static_assert(ARRAY_LEN(label) == FOLIO_NR_ORDERS, "a label for each order");

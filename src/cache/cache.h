@@ -60,8 +60,8 @@ struct mapping {
 	u64 nr_writeback;               /* sectors in flight to the disk, atomic */
 	u64 nr_error;                   /* dirty sectors of folios with FOLIO_ERROR, atomic */
 	u64 dirtied_ns;                 /* when it first became dirty since it was last clean */
-	int error;                      /* first error among sectors that failed and are still dirty;
-					 * 0 none (also while they are being written again); atomic */
+	int error;                      /* first among sectors that failed and are dirty; 0 none
+					 * (also while they are written again); atomic */
 	u32 error_seq;                  /* raised with every new write error (error cursor) */
 	u8 metadata;                    /* not counted in the dirty limits, not throttled */
 };
@@ -72,7 +72,7 @@ struct cache_config {
 	unsigned dirty_percent;       /* hard dirty limit in % of the cache; 0 = 40 */
 	unsigned background_percent;  /* flushers start; 0 = 10 */
 	const char *policy;   /* "s3fifo" (default when NULL), "clock", "lru" */
-	/* Called (no locks held, any thread, must not block) when background writeback is needed. */
+	/* Called (no locks held, any thread, must not block) when writeback is needed. */
 	void (*want_writeback)(void *arg);
 	/* Called when only pinned metadata is left to evict: the journal should checkpoint. */
 	void (*want_checkpoint)(void *arg);
@@ -91,7 +91,7 @@ void mapping_fini(struct mapping *m);            /* must be empty (asserted) */
 struct folio *cache_find(struct mapping *m, u64 sector);
 
 enum cache_get_flags {
-	CACHE_NOWAIT  = 1u << 0, /* do not wait for a lock or memory (clean folios may be evicted) */
+	CACHE_NOWAIT  = 1u << 0, /* wait for no lock and no memory (but evict clean folios) */
 	CACHE_RESERVE = 1u << 1, /* may dip into the memory reserve (metadata, writeback) */
 	CACHE_EXACT   = 1u << 2, /* the folio must start at sector and have exactly this order */
 };
@@ -99,9 +99,9 @@ enum cache_get_flags {
 /*
  * Find the folio that covers sector, or create one that starts at it, of at most `order` (smaller
  * near other folios, at an unaligned sector, when memory is fragmented, or beyond the allowed
- * maximum). A created folio has nothing uptodate. Returned locked, referenced, and certain to be still in the mapping.
- * -ENOMEM, -EAGAIN (CACHE_NOWAIT: no memory, or lock taken), -EEXIST (CACHE_EXACT and a folio of
- * another shape is there).
+ * maximum). A created folio has nothing uptodate. Returned locked, referenced, and certain to be
+ * still in the mapping. -ENOMEM, -EAGAIN (CACHE_NOWAIT: no memory, or lock taken), -EEXIST
+ * (CACHE_EXACT and a folio of another shape is there).
  */
 int cache_get(struct mapping *m, u64 sector, unsigned order, unsigned flags, struct folio **out);
 
@@ -153,10 +153,10 @@ u32 folio_nr_dirty(const struct folio *f);
 void folio_set_poison(struct folio *f, u32 first, u32 nr);
 bool folio_range_poisoned(const struct folio *f, u32 first, u32 nr);
 /*
- * Writeback of a locked folio: folio_begin_writeback() once with the number of ranges that are going
- * to be written, then folio_clear_dirty() for each of them (under FOLIO_WRITEBACK that means "in
- * flight"), then submit; folio_end_writeback() follows once for each range, from any thread, folio
- * lock held or not. Other dirty sectors of the folio stay dirty. While ends are outstanding a
+ * Writeback of a locked folio: folio_begin_writeback() once with the number of ranges that are
+ * going to be written, then folio_clear_dirty() for each of them (under FOLIO_WRITEBACK that means
+ * "in flight"), then submit; folio_end_writeback() follows once for each range, from any thread,
+ * folio lock held or not. Other dirty sectors of the folio stay dirty. While ends are outstanding a
  * further begin adds to their number (a range that is retried in pieces). A writer to a folio under
  * writeback waits first (stable memory), so a range is not redirtied in between. On error (<0) the
  * range is dirty again, FOLIO_ERROR set and mapping->error recorded. The last end wakes waiters;
@@ -193,9 +193,9 @@ unsigned cache_readahead(struct mapping *m, struct readahead *ra, u64 sector, u3
 /* ---- budget (reclaim.c, throttle.c) ---- */
 
 /*
- * Pause a writer that is about to dirty nr sectors. Above a set point between the two dirty limits it
- * sleeps as long as writing back that many sectors takes, longer as the hard limit comes nearer, at
- * most CACHE_THROTTLE_MAX_MS; at the hard limit it returns only when below. No locks held. 0, or
+ * Pause a writer that is about to dirty nr sectors. Above a set point between the two dirty limits
+ * it sleeps as long as writing back that many sectors takes, longer as the hard limit comes nearer,
+ * at most CACHE_THROTTLE_MAX_MS; at the hard limit it returns only when below. No locks held. 0, or
  * -EIO when the dirty limit is held by sectors whose writes fail.
  */
 int cache_throttle(struct mapping *m, u32 nr);

@@ -40,7 +40,7 @@ static inline bool folio_tryget(struct folio *f)
 	return false;
 }
 
-/* Takes exactly `refs` references to 0 at once: from now on tryget fails. False: there are others. */
+/* From exactly `refs` references to 0 at once: now tryget fails. False: there are others. */
 static inline bool folio_freeze(struct folio *f, u32 refs)
 {
 	return __atomic_compare_exchange_n(&f->refs, &refs, 0, false, __ATOMIC_ACQ_REL,
@@ -77,8 +77,10 @@ u32 mapping_evict(struct folio *f);
 
 /* Puts a folio that is in an index, and locked, into the queues. */
 void policy_insert(struct folio *f);
-/* Takes it out. from: the mapping that it was evicted from (a name only, it may be gone); NULL if it
- * was dropped because its sectors are. */
+/*
+ * Takes it out. from: the mapping that it was evicted from (a name only, it may be gone); NULL if
+ * it was dropped because its sectors are.
+ */
 void policy_remove(struct folio *f, const struct mapping *from);
 /* Somebody asked for it again; only for policies that want to know at once. */
 void policy_access(struct folio *f);
@@ -92,13 +94,14 @@ void policy_fini(void);
 
 /* ---- reclaim.c ---- */
 
-/* A folio for the cache: smaller when memory is fragmented, unless CACHE_EXACT. -ENOMEM, -EAGAIN. */
+/* A folio: a smaller one when memory is fragmented, unless CACHE_EXACT. -ENOMEM, -EAGAIN. */
 int reclaim_alloc(unsigned order, unsigned flags, struct folio **out);
-/* Something became clean, unpinned or free: who waits for memory or for the dirty limit looks again. */
+/* Something became clean, unpinned or free: who waits for memory or a limit looks again. */
 void reclaim_progress(void);
 /*
- * Waiting for it without missing it: enter, then as often as needed {epoch, look, wait}, then leave.
- * The wait ends when there was progress since the epoch, at the latest after so many milliseconds.
+ * Waiting for it without missing it: enter, then as often as needed {epoch, look, wait}, then
+ * leave. The wait ends when there was progress since the epoch, at the latest after so many
+ * milliseconds.
  */
 void reclaim_enter(void);
 u64 reclaim_epoch(void);

@@ -10,8 +10,8 @@
  *     away: setting and clearing look at the flag again under mapping->lock.
  *  4. FOLIO_WRITEBACK is set exactly while nr_writeback != 0; such a folio is not removed from its
  *     mapping, so f->mapping is safe for the end of the I/O.
- *  5. Sectors whose dirty bit was cleared under FOLIO_WRITEBACK are counted in m->nr_writeback until
- *     their range ends.
+ *  5. Sectors whose dirty bit was cleared under FOLIO_WRITEBACK are counted in m->nr_writeback
+ *     until their range ends.
  *
  * Locks: the folio lock is the bit FOLIO_LOCKED of the flag word, which is also the futex that its
  * waiters and those for writeback sleep on. Here mapping->lock is taken for the tags alone.

@@ -8,8 +8,8 @@
  *	 |      '- 2,3: folio of order 5    two slots, both hold it
  *	 '- 1: folio of order 8
  *
- * A folio of order k stands in 1 << k % 4 slots of the level with shift k - k % 4. Sixteen slots and
- * not 64: the usual folios of 64 KiB and more then cost one slot of an upper level instead of a
+ * A folio of order k stands in 1 << k % 4 slots of the level with shift k - k % 4. Sixteen slots
+ * and not 64: the usual folios of 64 KiB and more then cost one slot of an upper level instead of a
  * part of a leaf, and a lonely 4 KiB folio in a sparse file costs 136 bytes and not 520.
  *
  * Invariants (under mapping->lock):
@@ -49,7 +49,7 @@ struct slab {
 
 static struct {
 	struct mutex lock;
-	struct cache_node *spare;  /* linked by slot[0]: tagged, so that a late reader is not misled */
+	struct cache_node *spare;  /* linked by slot[0], tagged: late readers follow it */
 	struct slab *slabs;
 	u64 nr_slabs;              /* atomic */
 	u64 nr_used;               /* atomic */
@@ -222,7 +222,7 @@ bool index_is_empty(const struct mapping *m, u64 base, unsigned order)
 			return false;
 		n = to_node(entry);
 	}
-	/* A whole tree lower than the folio lies inside it, or a node of its level has its slots. */
+	/* A tree lower than the folio lies inside it; else a node of its level has its slots. */
 	if (n->shift < want)
 		return false;
 	for (unsigned i = 0; i < order_slots(order); i++)

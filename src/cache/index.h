@@ -23,7 +23,7 @@ int index_insert(struct mapping *m, struct folio *f, u64 base);
 /* Takes it out; f->mapping is the caller's to clear. Lock exclusive. */
 void index_remove(struct mapping *m, struct folio *f);
 
-/* The first folio that covers sector or comes after it; with dirty, the first tagged one. Shared. */
+/* The first (tagged, with dirty) folio that covers sector or comes after it. Lock shared. */
 struct folio *index_next(const struct mapping *m, u64 sector, bool dirty);
 
 void index_tag_dirty(struct mapping *m, struct folio *f);   /* lock shared or exclusive */

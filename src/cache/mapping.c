@@ -229,7 +229,8 @@ static int take(struct mapping *m, struct folio *f, u64 sector, unsigned order, 
 
 /*
  * After cache_add() said that something is there. It may be what is asked for, made by another
- * thread, or, with CACHE_EXACT, something that stands in the way; in between it may have gone again.
+ * thread, or, with CACHE_EXACT, something that stands in the way; in between it may have gone
+ * again.
  */
 static int find_rival(struct mapping *m, u64 sector, unsigned flags, unsigned tries,
 		      struct folio **out)

@@ -4,8 +4,8 @@
  * Invariants:
  *  1. FOLIO_QUEUED is set exactly while a folio is in the policy's queues: from after it was put
  *     into an index until before its descriptor is free.
- *  2. A folio that policy_isolate() hands out is locked, has a reference of the caller, and is still
- *     queued; if it can't be evicted after all, nothing has to be undone.
+ *  2. A folio that policy_isolate() hands out is locked, has a reference of the caller, and is
+ *     still queued; if it can't be evicted after all, nothing has to be undone.
  *
  * Locks: policy.lock (RANK_POLICY). Folio locks are only tried here.
  */

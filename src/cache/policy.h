@@ -16,11 +16,13 @@ struct policy_ops {
 	int (*init)(u64 sectors);          /* capacity of the cache; -ENOMEM */
 	void (*fini)(void);
 	void (*insert)(struct folio *f);
-	void (*access)(struct folio *f);   /* a hit; NULL for those that FOLIO_ACCESSED is enough for */
-	void (*remove)(struct folio *f, const struct mapping *from); /* NULL: dropped, else evicted */
+	/* A hit; NULL for those that FOLIO_ACCESSED is enough for. */
+	void (*access)(struct folio *f);
+	/* from: the mapping that it was evicted from; NULL if it was dropped. */
+	void (*remove)(struct folio *f, const struct mapping *from);
 	/*
-	 * The next folio that should go and can (policy_may_go()), or NULL. It stays queued, at the end
-	 * where it is looked at last. Lowers *scan for every folio it looks at, and stops at 0.
+	 * The next folio that should go and can (policy_may_go()), or NULL. It stays queued, at the
+	 * end where it is looked at last. Lowers *scan for every folio it looks at, and stops at 0.
 	 */
 	struct folio *(*victim)(u64 *scan);
 	u64 (*overhead_bytes)(void);       /* may be NULL */

@@ -9,9 +9,10 @@
  * What a scan brings in is used once, leaves through the small queue and never disturbs main.
  *
  * The ghost list remembers what was evicted from the small queue, as long as no more than the size
- * of main has been evicted since: a table of 32-bit entries, half a fingerprint and half the time of
- * eviction. "Time" is the number of sectors evicted from small, in units of 1/4096 of main, so that
- * it is bounded by bytes, not by folios. A wrong answer costs one badly placed folio, nothing else.
+ * of main has been evicted since: a table of 32-bit entries, half a fingerprint and half the time
+ * of eviction. "Time" is the number of sectors evicted from small, in units of 1/4096 of main, so
+ * that it is bounded by bytes, not by folios. A wrong answer costs one badly placed folio, nothing
+ * else.
  *
  * Folios that can't go (dirty, pinned, in use) are passed over and stay in their queue; after
  * SKIP_MAX of them in a row the other queue gets its turn, so that a small queue full of dirty

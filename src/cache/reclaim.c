@@ -1,8 +1,9 @@
 /*
  * reclaim: memory for new folios, within the budget.
  *
- * The budget is the arena: there is no memory beyond it. When it is used up, a batch of clean folios
- * goes; when there are none, the flusher and the journal are asked for some, and the caller waits.
+ * The budget is the arena: there is no memory beyond it. When it is used up, a batch of clean
+ * folios goes; when there are none, the flusher and the journal are asked for some, and the caller
+ * waits.
  *
  * 1. A large folio is tried first, then with one batch evicted; after that smaller ones are taken
  *    before anything else is evicted. Order 0 (or the exact order) is the last resort and waits.
@@ -11,7 +12,8 @@
  * 3. A wait ends with every progress (reclaim_progress()) and at the latest after SLICE_MS, because
  *    a reference that somebody puts, or a lock, is no progress that is told.
  * 4. -ENOMEM only if for CACHE_RECLAIM_TIMEOUT_MS nothing at all was freed; that is logged.
- * 5. If an exact order can't be had though memory is freed, all folios of one aligned run are evicted.
+ * 5. If an exact order can't be had though memory is freed, all folios of one aligned run are
+ *    evicted.
  *
  * Locks: none is held in a wait. The condition's mutex has RANK_POLICY and nothing is taken inside.
  */

@@ -7,10 +7,10 @@
  * Dirty sectors and those in flight to the disk count alike: neither can be evicted. Metadata does
  * not count here, the journal limits it.
  *
- * Between set point and hard limit a writer of n sectors owes n / (rate * ratio) seconds: rate is what
- * writeback did lately, shared by the writers that are paused, and ratio falls from 1 to RATIO_MIN as
- * the hard limit comes nearer. Small debts are collected per thread until a sleep is worth it. So
- * writers settle at the speed of the disk, without the stop and go of a single limit.
+ * Between set point and hard limit a writer of n sectors owes n / (rate * ratio) seconds: rate is
+ * what writeback did lately, shared by the writers that are paused, and ratio falls from 1 to
+ * RATIO_MIN as the hard limit comes nearer. Small debts are collected per thread until a sleep is
+ * worth it. So writers settle at the speed of the disk, without the stop and go of a single limit.
  *
  * Locks: none; all numbers are atomic, and an old value only makes a pause a little wrong.
  */
@@ -98,8 +98,10 @@ u64 throttle_error_sectors(void)
 
 /* ---- rate ---- */
 
-/* One thread closes a window; a window in which nobody waited for the disk says little of its speed,
- * but then nobody is paused either. */
+/*
+ * One thread closes a window; a window in which nobody waited for the disk says little of its
+ * speed, but then nobody is paused either.
+ */
 void throttle_note_written(u32 sectors)
 {
 	u64 written = __atomic_add_fetch(&th.window_written, sectors, __ATOMIC_RELAXED);

@@ -31,7 +31,7 @@ enum folio_flag {
 	FOLIO_ERROR     = 1u << 8, /* the last write of some sector failed; it stays dirty */
 	FOLIO_DEAD      = 1u << 9, /* removed from its mapping (truncated or evicted) */
 	FOLIO_READING   = 1u << 10, /* an asynchronous fill owns the folio lock */
-	FOLIO_STATE_LOCK = 1u << 11, /* spin bit of a few instructions around state (cache/state.c) */
+	FOLIO_STATE_LOCK = 1u << 11, /* spin bit around state, see cache/state.c */
 	FOLIO_QUEUED    = 1u << 12, /* in a queue of the eviction policy; set under RANK_POLICY */
 	FOLIO_MAIN      = 1u << 13, /* that queue is the main one (s3fifo) */
 	FOLIO_UNUSED    = 1u << 14, /* read ahead and not asked for yet */
@@ -43,8 +43,8 @@ enum folio_flag {
  * state is NULL when all sectors are alike (all uptodate and clean, all uptodate and dirty, or
  * nothing uptodate). priv belongs to the mapping's owner (journal: metadata state).
  *
- * Descriptors are type-stable: their memory stays a descriptor until mem_fini(), so somebody with an
- * old pointer may still look at refs (and, after raising it from non-zero, at the rest).
+ * Descriptors are type-stable: their memory stays a descriptor until mem_fini(), so somebody with
+ * an old pointer may still look at refs (and, after raising it from non-zero, at the rest).
  */
 struct folio {
 	u32 flags;                /* enum folio_flag, atomic */
@@ -69,7 +69,7 @@ enum mem_flags {
 struct mem_config {
 	u64 bytes;              /* budget of the arena, at least 1 MiB; rounded down to frames */
 	unsigned max_order;     /* 0..FOLIO_MAX_ORDER; 0xff = largest folio of at most bytes/64 */
-	u64 reserve_bytes;      /* kept for MEM_RESERVE; 0 = default (1/32 of bytes, 256 KiB..16 MiB) */
+	u64 reserve_bytes;      /* for MEM_RESERVE; 0 = 1/32 of bytes, 256 KiB..16 MiB */
 };
 
 /* One arena for the process (a daemon serves one mount). -ENOMEM, -EINVAL. */
@@ -92,7 +92,8 @@ u64 mem_folios_of_order(unsigned order);
 void *mem_base(void);
 u64 mem_len(void);               /* of the address range from mem_base() */
 u64 mem_overhead_bytes(void);    /* descriptors, frame words, tables: outside the arena */
-struct folio *mem_folio_of(const void *addr);  /* by frame word; NULL when the frame is not a folio's */
+/* By frame word; NULL when the frame is not a folio's. */
+struct folio *mem_folio_of(const void *addr);
 /* The same by frame number, for walks over memory; the answer may be old as soon as it is given. */
 struct folio *mem_folio_at(u32 frame);
 u32 mem_nr_frames(void);

@@ -87,7 +87,8 @@ START_TEST(a_node_finds_room_in_a_cache_full_of_single_sectors)
 		use(&map, rnd(1 << 20), 0);
 	/* Far more nodes than the reserve holds. */
 	for (u64 i = 0; i < 600; i++) {
-		CHECK(cache_get(&map, NOWHERE / 2 + i * 4, 2, CACHE_EXACT | CACHE_RESERVE, &f) == 0);
+		CHECK(cache_get(&map, NOWHERE / 2 + i * 4, 2, CACHE_EXACT | CACHE_RESERVE,
+				&f) == 0);
 		CHECK(folio_make_uptodate(f, 0, 4) == 0);
 		folio_pin(f);
 		folio_unlock(f);
@@ -225,9 +226,11 @@ START_TEST(reading_through_a_folio_piece_by_piece_is_one_use)
 	start(1024 * MIB);
 	mapping_init(&map, &fake_ops, NULL);
 	for (unsigned order = 1; order <= 9; order++) {
-		for (u64 i = 0; i < order_sectors(order); i++)
-			use(&map, 512 * order + i, order);
-		ck_assert_int_eq(cache_get(&map, 512 * order + order_sectors(order) - 1, 0, 0, &f), 0);
+		u64 last = 512 * order + order_sectors(order) - 1;
+
+		for (u64 i = 512 * order; i <= last; i++)
+			use(&map, i, order);
+		ck_assert_int_eq(cache_get(&map, last, 0, 0, &f), 0);
 		folio_unlock(f);
 		folio_put(f);
 	}
@@ -238,7 +241,7 @@ START_TEST(reading_through_a_folio_piece_by_piece_is_one_use)
 		f = cache_next(&map, &at, NOWHERE);
 		accessed = folio_has(f, FOLIO_ACCESSED);
 		folio_put(f);
-		/* The last sector was asked for twice: where sectors are told apart, that counts. */
+		/* The last sector was asked for twice: that counts where it is told apart. */
 		ck_assert_int_eq(accessed, order <= 8);
 		use(&map, 512 * order, 0);
 		ck_assert(folio_has(f, FOLIO_ACCESSED));

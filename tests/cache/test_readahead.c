@@ -42,7 +42,7 @@ static unsigned read_at(u64 sector, u32 nr, u64 eof)
 	return order;
 }
 
-START_TEST(a_sequential_reader_soon_misses_nothing_and_folios_grow_in_steps_of_two_orders)
+START_TEST(a_sequential_reader_soon_misses_nothing_and_its_folios_grow)
 {
 	unsigned largest = 0;
 	u64 misses;
@@ -186,7 +186,7 @@ int main(void)
 {
 	Suite *s = suite_create("readahead");
 
-	check_add(s, a_sequential_reader_soon_misses_nothing_and_folios_grow_in_steps_of_two_orders);
+	check_add(s, a_sequential_reader_soon_misses_nothing_and_its_folios_grow);
 	check_add(s, windows_double_up_to_the_maximum);
 	check_add(s, the_maximum_of_the_mount_is_kept);
 	check_add(s, nothing_is_read_beyond_the_end_of_the_file);

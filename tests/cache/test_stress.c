@@ -1,6 +1,7 @@
 /*
- * Several threads on one mapping and a small cache: readers verify every sector that they find, while
- * others drop, evict, write back and fail. Meant for the thread sanitizer as much as for the checks.
+ * Several threads on one mapping and a small cache: readers verify every sector that they find,
+ * while others drop, evict, write back and fail. Meant for the thread sanitizer as much as for the
+ * checks.
  */
 #include <pthread.h>
 

@@ -1,7 +1,7 @@
 /*
- * What the tests of the cache share: a random generator with a printed seed, a mapping whose "disk" is
- * a pattern made of the sector number, and a check that is cheap enough for inner loops (ck_assert()
- * writes to a file each time).
+ * What the tests of the cache share: a random generator with a printed seed, a mapping whose "disk"
+ * is a pattern made of the sector number, and a check that is cheap enough for inner loops
+ * (ck_assert() writes to a file each time).
  */
 #ifndef TESTS_CACHE_UTIL_H
 #define TESTS_CACHE_UTIL_H
