@@ -1,6 +1,6 @@
 /*
- * check: is the file system on this device consistent? Read-only; used by fsck.foliofs, by tests and
- * by the crash simulator.
+ * check: is the file system on this device consistent? Read-only; used by fsck.foliofs, by tests
+ * and by the crash simulator.
  *
  * A clean image is read directly; one with a log to replay is read through a read-only journal,
  * which replays into memory, so the passes see what a mount would see and nothing is written.

@@ -22,7 +22,7 @@ struct pass {
 	struct check *c;
 	enum fmt_tree tree;
 	struct fmt_key prev;
-	u64 prev_end;               /* extents: end of the one before; xattrs: chunks still to come */
+	u64 prev_end;               /* extents: end of the one before; xattrs: chunks to come */
 	u32 xattr_left;             /* xattrs: bytes of the value still to come */
 	u8 prev_namelen;
 	char prev_name[UINT8_MAX];
@@ -213,8 +213,9 @@ static void extent_item(struct pass *p, struct fmt_key k, const struct fmt_exten
 	extent_self(p, k, disk, nr);
 	if (!claim(p->c, disk, nr, !rec || !rec->inl))
 		report(p->c, CHECK_EXTENT_SHARED, k.a, disk,
-		       "inode %" PRIu64 ": extent at file sector %" PRIu64 " lies on sectors %" PRIu64
-		       "..%" PRIu64 ", which have another user", k.a, k.b, disk, disk + nr - 1);
+		       "inode %" PRIu64 ": extent at file sector %" PRIu64 " lies on sectors %"
+		       PRIu64 "..%" PRIu64 ", which have another user", k.a, k.b, disk,
+		       disk + nr - 1);
 	if (rec && S_ISREG(rec->mode)) {
 		rec->found_sectors += nr;
 		return;
@@ -348,7 +349,8 @@ int check_trees(struct check *c)
 	for (size_t i = 0; i < ARRAY_LEN(order) && !check_stopped(c); i++) {
 		struct pass p = { .c = c, .tree = order[i] };
 		struct walk w = { .rd = &c->rd, .tree = order[i], .node = tree_node,
-				  .item = tree_item, .bad = tree_bad, .stop = tree_stop, .arg = &p };
+				  .item = tree_item, .bad = tree_bad, .stop = tree_stop,
+				  .arg = &p };
 		int r;
 
 		c->cursor = 0;

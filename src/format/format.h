@@ -36,7 +36,7 @@ static inline le64 put64(u64 x) { return (le64){ htole64(x) }; }
 #define FMT_BLOCK_MAX          (2u << 20)
 #define FMT_GROUP_SECTORS      262144u           /* 1 GiB, the default and the maximum */
 #define FMT_GROUP_SECTORS_MIN  1024u             /* 4 MiB */
-#define FMT_JNL_MIN_SECTORS    256u              /* 1 MiB; the default is 1/64 within 16 MiB..1 GiB */
+#define FMT_JNL_MIN_SECTORS    256u              /* 1 MiB; default: fmt_geo_make() */
 #define FMT_NAME_MAX           255u
 #define FMT_VALUE_MAX          4000u             /* longest value of a tree item, bytes */
 #define FMT_INLINE_MAX         2048u             /* longest file kept in its inode item, bytes */
@@ -165,7 +165,7 @@ enum fmt_tree { FMT_TREE_INODE, FMT_TREE_DIRENT, FMT_TREE_EXTENT, FMT_TREE_XATTR
 
 struct fmt_root {
 	struct fmt_hdr hdr;
-	struct { le64 root; le32 height; le32 pad; } tree[8];  /* root 0, height 0 = empty; 1 = a leaf */
+	struct { le64 root; le32 height; le32 pad; } tree[8]; /* root 0, height 0: empty; 1: a leaf */
 	le64 next_ino;
 	le64 nr_inodes;
 	le64 free_sectors;    /* equals the sum over the group table */
@@ -179,8 +179,9 @@ _Static_assert(sizeof(struct fmt_root) == SECTOR_SIZE, "root sector size");
 struct fmt_group {
 	le32 free;            /* free sectors */
 	le32 flags;           /* none defined */
-	le64 bitmap_init;     /* bit i: bitmap sector i is initialised; else all its bits read as free
-				 apart from the group's own metadata */
+	/* bit i: bitmap sector i is initialised; else its bits are those of the group's own
+	 * metadata, the others read as free */
+	le64 bitmap_init;
 	le64 map_init[5];     /* bit i: map sector i is initialised; else all its entries are 0 */
 	le64 pad;
 } __attribute__((packed));
@@ -195,23 +196,36 @@ _Static_assert(sizeof(struct fmt_gtable) == SECTOR_SIZE, "group table sector siz
 /* ---- bitmap and sector map ---- */
 #define FMT_BITS_PER_SECTOR ((SECTOR_SIZE - 48u) * 8u)   /* 32384 */
 #define FMT_MAP_PER_SECTOR  ((SECTOR_SIZE - 48u) / 4u)   /* 1012 */
-struct fmt_bitmap { struct fmt_hdr hdr; le64 bits[FMT_BITS_PER_SECTOR / 64]; } __attribute__((packed));
-struct fmt_map { struct fmt_hdr hdr; le32 entry[FMT_MAP_PER_SECTOR]; } __attribute__((packed));
-_Static_assert(sizeof(struct fmt_bitmap) == SECTOR_SIZE && sizeof(struct fmt_map) == SECTOR_SIZE, "");
+struct fmt_bitmap {
+	struct fmt_hdr hdr;
+	le64 bits[FMT_BITS_PER_SECTOR / 64];
+} __attribute__((packed));
+struct fmt_map {
+	struct fmt_hdr hdr;
+	le32 entry[FMT_MAP_PER_SECTOR];
+} __attribute__((packed));
+_Static_assert(sizeof(struct fmt_bitmap) == SECTOR_SIZE, "bitmap sector size");
+_Static_assert(sizeof(struct fmt_map) == SECTOR_SIZE, "map sector size");
 
 enum { FMT_MAP_UNWRITTEN = 0, FMT_MAP_NOCSUM = 1, FMT_MAP_BAD = 2, FMT_MAP_CSUM_MIN = 3 };
 u32 fmt_map_csum(const void *sector);  /* low half of the XXH3-64 of 4 KiB, moved off 0..2 */
 
 /* ---- B+tree nodes ---- */
 struct fmt_key { u64 a, b; };          /* decoded key: compared as (a, b) */
-struct fmt_slot { le64 a, b; le16 off, len; le32 pad; } __attribute__((packed));   /* leaf, 24 bytes */
-struct fmt_child { le64 a, b, child; } __attribute__((packed));                    /* interior, 24 */
+struct fmt_slot {             /* leaf, 24 bytes */
+	le64 a, b;
+	le16 off, len;
+	le32 pad;
+} __attribute__((packed));
+struct fmt_child {            /* interior, 24 bytes */
+	le64 a, b, child;
+} __attribute__((packed));
 /* interior: child 0 has the key (0, 0), which is not used: it holds all keys below child 1 */
 struct fmt_node {
 	struct fmt_hdr hdr;
 	le16 level;           /* 0 = leaf */
 	le16 nr;              /* slots in use, in ascending key order */
-	le32 heap;            /* leaf: byte offset of the lowest value; values lie in [heap, NODE_SIZE) */
+	le32 heap;            /* leaf: offset of the lowest value; values lie in [heap, NODE_SIZE) */
 	le32 dead;            /* leaf: bytes of the heap that belong to no slot */
 	le32 pad;
 	union { struct fmt_slot slot[0]; struct fmt_child child[0]; };
@@ -251,9 +265,14 @@ struct fmt_dirent { le64 ino; u8 type; u8 namelen; char name[0]; } __attribute__
 /* tree EXTENT, key (ino, first file sector): nr sectors at disk sector `disk` */
 struct fmt_extent { le64 disk; le32 nr; le32 flags; } __attribute__((packed));
 u64 fmt_xattr_hash(const struct fmt_geo *g, const char *name, u32 len);  /* 1 .. 2^48 - 1 */
-/* tree XATTR, key (ino, fmt_xattr_hash() << 16 | seq << 8 | chunk); chunk 0 has this head, name and the
- * value's beginning, further chunks the rest, FMT_XATTR_CHUNK bytes each */
-struct fmt_xattr { le32 value_len; u8 namelen; u8 chunks; le16 pad; char name[0]; } __attribute__((packed));
+/* tree XATTR, key (ino, fmt_xattr_hash() << 16 | seq << 8 | chunk); chunk 0 has this head, name and
+ * the value's beginning, further chunks the rest, FMT_XATTR_CHUNK bytes each */
+struct fmt_xattr {
+	le32 value_len;
+	u8 namelen, chunks;
+	le16 pad;
+	char name[0];
+} __attribute__((packed));
 #define FMT_XATTR_CHUNK 3500u
 /* tree ORPHAN, key (ino, 0): what recovery must finish */
 struct fmt_orphan { u8 kind; u8 pad[7]; le64 size; } __attribute__((packed));
@@ -264,7 +283,7 @@ struct fmt_jnl_head {         /* two of them, at jnl_sector and +1, written in t
 	struct fmt_hdr hdr;
 	le64 serial;          /* the higher valid one counts */
 	le64 epoch;           /* raised at every mount for writing */
-	le64 tail;            /* ring position (sectors, 0 .. ring-1) of the oldest needed transaction */
+	le64 tail;            /* ring position (sectors) of the oldest transaction needed */
 	le64 tail_seq;        /* its sequence */
 	le32 clean;           /* 1: nothing to replay, unmounted in order */
 	le32 mounts;
@@ -274,7 +293,7 @@ struct fmt_jnl_head {         /* two of them, at jnl_sector and +1, written in t
 _Static_assert(sizeof(struct fmt_jnl_head) == SECTOR_SIZE, "journal header size");
 
 #define FMT_TXN_MAGIC 0x4e58544fu  /* "OTXN" */
-struct fmt_txn {              /* starts a sector of the ring; the whole transaction has one checksum */
+struct fmt_txn {              /* starts a sector of the ring; one checksum for all of it */
 	le32 magic;
 	le32 nr_records;
 	le64 csum;            /* hash64 of len bytes with csum = 0 */
@@ -292,7 +311,8 @@ enum fmt_rec_type {
 	FMT_REC_WHOLE,        /* payload is the whole buffer (len = its size) */
 	FMT_REC_FILL,         /* `count` u32 entries from byte off become the value in `arg` */
 	FMT_REC_REVOKE,       /* earlier records for buffers at [addr, addr+count) are void */
-	FMT_REC_INTENT,       /* sectors [addr, addr+count) are about to be overwritten; payload: new map entries */
+	/* sectors [addr, addr+count) are about to be overwritten; payload: new map entries */
+	FMT_REC_INTENT,
 	FMT_REC_INTENT_END,   /* arg = sequence of the intent; the overwrite is over */
 	FMT_REC_DATA,         /* payload: data sectors [addr, addr+count) themselves */
 };
@@ -312,7 +332,8 @@ int fmt_node_check(const struct fmt_node *n);       /* layout, key order, value 
 int fmt_value_check(enum fmt_tree t, struct fmt_key k, const void *val, u32 len,
 		    const struct fmt_geo *g);
 void fmt_txn_seal(void *buf);   /* computes csum; all of head and records are in place */
-int fmt_txn_check(const void *buf, u64 len_bytes, u64 epoch, u64 seq); /* head, csum, every record in bounds */
+/* Head, checksum, every record in bounds. */
+int fmt_txn_check(const void *buf, u64 len_bytes, u64 epoch, u64 seq);
 /* Iterate records of a checked transaction: 1 and *rec, or 0 at the end. *pos starts at 0. */
 int fmt_rec_next(const void *txn, u64 *pos, const struct fmt_rec **rec, const void **payload);
 void fmt_super_to_text(const struct fmt_geo *g, FILE *out);

@@ -81,8 +81,9 @@ void fmt_super_to_text(const struct fmt_geo *g, FILE *out)
 	fprintf(out, "journal        %" PRIu64 " + %" PRIu64 "\n", g->jnl_sector, g->jnl_nr);
 	fprintf(out, "bitmap, map    %" PRIu32 " and %" PRIu32 " sectors a group\n", g->bitmap_nr,
 		g->map_nr);
-	fprintf(out, "features       compat %" PRIx64 " ro_compat %" PRIx64 " incompat %" PRIx64 "\n",
-		g->compat, g->ro_compat, g->incompat);
+	fprintf(out, "features       compat %" PRIx64 " ro_compat %" PRIx64, g->compat,
+		g->ro_compat);
+	fprintf(out, " incompat %" PRIx64 "\n", g->incompat);
 	fprintf(out, "made           %" PRId64 "\n", g->mkfs_time);
 }
 

@@ -15,7 +15,7 @@
 #include "base/err.h"
 #include "base/hash.h"
 
-/* *pos of the iterator: the offset of the next record, and above it the number of records passed. */
+/* *pos of the iterator: offset of the next record, above it the number of records passed. */
 #define POS_BITS 40
 #define POS_MASK ((1ull << POS_BITS) - 1)
 

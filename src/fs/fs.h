@@ -58,8 +58,8 @@ struct fs_format_opts {
 	const u8 *uuid;        /* NULL = random */
 	s64 time;              /* 0 = now */
 	u32 root_uid, root_gid;
-	bool discard;          /* tell the device that the space holds nothing (failure is harmless) */
-	/* Called once before the first write, when all that can be refused was refused; may be NULL.
+	bool discard;          /* tell the device that the space holds nothing; may fail */
+	/* Called once before the first write, when what can be refused was refused; may be NULL.
 	 * An error ends the formatting, and nothing was changed here. */
 	int (*before_write)(void *arg);
 	void *arg;

@@ -1,5 +1,5 @@
 /*
- * Goal: every dump is valid JSON, its text has the same fields, and damage gives errors, not faults.
+ * Goal: every dump is valid JSON, its text has the same fields, and damage gives errors, no faults.
  * Method: the image built by hand, dumped into memory.
  */
 #include "check_main.h"

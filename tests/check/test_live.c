@@ -51,9 +51,8 @@ static struct check_result checked(struct live *l, const char *when)
 	struct check_result res;
 	int r = check_run(l->dev, &opts, &res);
 
-	ck_assert_msg(r == 0 && res.problems == 0, "%s: %s, %llu problems, block %u, FOLIOFS_SEED=%llu",
-		      when, err_name(r), (unsigned long long)(r ? 0 : res.problems), l->block,
-		      (unsigned long long)l->seed);
+	ck_assert_msg(r == 0 && res.problems == 0, "%s: %s, block %u, FOLIOFS_SEED=%llu", when,
+		      r ? err_name(r) : "problems", l->block, (unsigned long long)l->seed);
 	return res;
 }
 

@@ -30,6 +30,8 @@ info()
 	timeout 60 "$FSCK" -n -v "$1"
 }
 
+uuid=11111111-2222-4333-8444-555555555555
+
 # ---- what works ----
 check 'an image file is created with --size' mkfs --size 64M new.img
 check_says '64 MiB, 4 KiB blocks' 'the summary tells size and block'
@@ -39,11 +41,12 @@ for block in 4k 64k 2m; do
 	check "blocks of $block" mkfs -q --size 64M -b $block "b$block.img"
 	check "a file system with blocks of $block is sound" info b$block.img
 done
-check 'label and uuid are taken' mkfs --size 8M -L 'my label' -U 11111111-2222-4333-8444-555555555555 l.img
-check_says 'label my label +uuid 11111111-2222-4333-8444-555555555555' 'and printed'
+check 'label and uuid are taken' mkfs --size 8M -L 'my label' -U $uuid l.img
+check_says "label my label +uuid $uuid" 'and printed'
 check 'the journal size is taken' mkfs --size 64M -J 2M j.img
 check_says '2 MiB journal' 'and printed'
-check 'long options are taken' mkfs --size=8M --label=x --block-size=8k --journal-size=1m --quiet lo.img
+check 'long options are taken' mkfs --size=8M --label=x --block-size=8k --journal-size=1m \
+	--quiet lo.img
 check_equal '' "$(cat "$T_OUT")" 'quiet prints nothing'
 truncate -s 16M plain.img
 check 'an existing empty file needs no --size' mkfs plain.img
@@ -57,8 +60,8 @@ check '--help prints the options' mkfs --help
 check_says '--journal-size' 'all of them'
 check 'a short image grows to --size' mkfs -f --size 32M plain.img
 check_equal $((32 << 20)) "$(stat -c %s plain.img)" 'and has it'
-check 'reproducible: first' env SOURCE_DATE_EPOCH=1 "$MKFS" --size 8M -U 11111111-2222-4333-8444-555555555555 r1.img
-check 'reproducible: second' env SOURCE_DATE_EPOCH=1 "$MKFS" --size 8M -U 11111111-2222-4333-8444-555555555555 r2.img
+check 'reproducible: first' env SOURCE_DATE_EPOCH=1 "$MKFS" --size 8M -U $uuid r1.img
+check 'reproducible: second' env SOURCE_DATE_EPOCH=1 "$MKFS" --size 8M -U $uuid r2.img
 check_equal "$(head -c 8192 r1.img | sha256sum)" "$(head -c 8192 r2.img | sha256sum)" \
 	'the same superblock and root sector twice'
 
@@ -78,7 +81,8 @@ check_equal "$before" "$(sum plain.img)" 'changes nothing'
 refused '-n on something that would be refused' 'already holds' plain.img -n plain.img
 
 # ---- what is there already ----
-refused 'a FolioFS' 'l.img already holds a FolioFS file system \(label .my label., uuid 1111.*' l.img l.img
+refused 'a FolioFS' 'l.img already holds a FolioFS file system \(label .my label., uuid 111' \
+	l.img l.img
 check 'with --force it is formatted' mkfs --force -q l.img
 cp l.img damaged.img
 printf X | dd of=damaged.img bs=1 seek=1200 conv=notrunc status=none
@@ -98,7 +102,8 @@ signature()
 	refused "$name" "other.img already holds" other.img other.img
 	check "$name: with -f it is formatted" mkfs -f -q other.img
 	check "$name: the result is sound" info other.img
-	check_equal '' "$(blkid -p -o value -s TYPE -s PTTYPE other.img)" "$name: its signature is gone"
+	check_equal '' "$(blkid -p -o value -s TYPE -s PTTYPE other.img)" \
+		"$name: its signature is gone"
 }
 
 signature 'an ext4 file system' mkfs.ext4 -F -q
@@ -132,16 +137,20 @@ check_fails 1 'a character device is refused' mkfs --size 8M /dev/null
 check_says 'neither a regular file nor a block device' 'by name'
 check_fails 1 'a folder that is not there is refused' mkfs --size 8M no/such/dir.img
 truncate -s 1M small.img
-refused 'a file that is too small' 'small.img: too small: 1 MiB, these options need at least 2 MiB' small.img small.img
+refused 'a file that is too small' 'too small: 1 MiB, these options need at least 2 MiB' \
+	small.img small.img
 truncate -s 0 empty.img
 refused 'an empty file' 'too small: 0 B' empty.img empty.img
 refused 'a small file for large blocks' 'too small: 1 MiB.*need at least' small.img -b 2m small.img
 check_fails 1 'an image too small is not created' mkfs --size 1M tiny.img
 check_fails 1 'really not' test -e tiny.img
-refused 'a size beyond the file' 'has 32 MiB, less than the 1 GiB asked for' plain.img -f plain.img 262144
-refused 'a journal that does not fit' 'journal of that size does not fit' plain.img -f -J 30M plain.img
+refused 'a size beyond the file' 'has 32 MiB, less than the 1 GiB asked for' plain.img \
+	-f plain.img 262144
+refused 'a journal that does not fit' 'journal of that size does not fit' plain.img \
+	-f -J 30M plain.img
 refused 'a journal below 1 MiB' 'journal of that size does not fit' plain.img -f -J 64k plain.img
-refused 'a block size that is no power of two' 'must be a power of two' plain.img -f -b 5000 plain.img
+refused 'a block size that is no power of two' 'must be a power of two' plain.img \
+	-f -b 5000 plain.img
 refused 'a block size too small' 'must be 4 KiB to 2 MiB' plain.img -f -b 2k plain.img
 refused 'a block size too large' 'must be 4 KiB to 2 MiB' plain.img -f -b 4m plain.img
 refused 'a block size that is no number' 'not a size' plain.img -f -b big plain.img
@@ -179,7 +188,8 @@ if [ "$(id -u)" = 0 ] && mkdir host && mount -t tmpfs -o size=16m tmpfs host 2>/
 	check 'a small image fits' mkfs -q --size 12M host/keep.img
 	dd if=/dev/zero of=host/fill bs=1M status=none 2>/dev/null
 	before=$(sum host/keep.img)
-	check_fails 1 'an image that does not fit any more is refused' mkfs -f --size 1G host/keep.img
+	check_fails 1 'an image that does not fit any more is refused' \
+		mkfs -f --size 1G host/keep.img
 	check_equal "$before" "$(sum host/keep.img)" 'and is as it was, size included'
 	mount -o remount,ro host
 	check_fails 1 'a read-only host is refused' mkfs -f host/keep.img

@@ -1,6 +1,6 @@
 /*
- * Command line of fsck.foliofs. What fsck(8) and other checkers pass is accepted: -A, -M, -R, -T, -l
- * and -r mean nothing here.
+ * Command line of fsck.foliofs. What fsck(8) and other checkers pass is accepted: -A, -M, -R, -T,
+ * -l and -r mean nothing here.
  */
 #include <errno.h>
 #include <getopt.h>

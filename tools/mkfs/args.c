@@ -1,5 +1,6 @@
 /*
- * Command line of mkfs.foliofs: one table feeds getopt, --help and the suggestion for typing errors.
+ * Command line of mkfs.foliofs: one table feeds getopt, --help and the suggestion for
+ * typing errors.
  */
 #include <errno.h>
 #include <getopt.h>

@@ -1,6 +1,6 @@
 /*
- * What is on the target already: FolioFS itself by its own signature, everything else (file systems,
- * RAID members, swap, partition tables) by libblkid.
+ * What is on the target already: FolioFS itself by its own signature, everything else (file
+ * systems, RAID members, swap, partition tables) by libblkid.
  *
  * Rule: a FolioFS superblock that is damaged, or its copies alone, still count as something that
  * somebody may want back.
