@@ -165,7 +165,7 @@ enum fmt_tree { FMT_TREE_INODE, FMT_TREE_DIRENT, FMT_TREE_EXTENT, FMT_TREE_XATTR
 
 struct fmt_root {
 	struct fmt_hdr hdr;
-	struct { le64 root; le32 height; le32 pad; } tree[8]; /* root 0, height 0: empty; 1: a leaf */
+	struct { le64 root; le32 height; le32 pad; } tree[8]; /* height 0: empty; 1: a leaf */
 	le64 next_ino;
 	le64 nr_inodes;
 	le64 free_sectors;    /* equals the sum over the group table */
@@ -225,7 +225,7 @@ struct fmt_node {
 	struct fmt_hdr hdr;
 	le16 level;           /* 0 = leaf */
 	le16 nr;              /* slots in use, in ascending key order */
-	le32 heap;            /* leaf: offset of the lowest value; values lie in [heap, NODE_SIZE) */
+	le32 heap;            /* leaf: offset of the lowest value; all lie in [heap, NODE_SIZE) */
 	le32 dead;            /* leaf: bytes of the heap that belong to no slot */
 	le32 pad;
 	union { struct fmt_slot slot[0]; struct fmt_child child[0]; };
