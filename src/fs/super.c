@@ -78,12 +78,11 @@ static int check_features(struct fs *fs)
 
 /* ---- mount ---- */
 
+/* The journal has told the log. */
 static void went_readonly(void *host, int error)
 {
 	struct fs *fs = host;
 
-	log_err("the journal failed (%s): the file system takes no more changes until it is mounted "
-		"again", err_text(error));
 	if (fs->opts.on_readonly)
 		fs->opts.on_readonly(fs->opts.arg, error);
 }
