@@ -2,11 +2,11 @@
  * Attributes: reading them, changing them, and the times that other operations move.
  *
  * Rules:
- *  1. Mode, owner and times change in memory under ip->state, with ip->lock held exclusively where more
- *     than a time of reading changes; the item follows when the inode is stored.
+ *  1. Mode, owner and times change in memory under ip->state, with ip->lock held exclusively where
+ *     more than a time of reading changes; the item follows when the inode is stored.
  *  2. Whatever setattr changes moves ctime, unless the caller gives the ctime.
- *  3. A change of owner, and a write by somebody without the right to keep them, takes setuid, and setgid of
- *     an executable, off regular files, and the security.capability attribute with them.
+ *  3. A change of owner, and a write by somebody without the right to keep them, takes setuid, and
+ *     setgid of an executable, off regular files, and the security.capability attribute with them.
  *  4. Immutable and append-only inodes refuse changes with -EPERM: the kernel does not know of
  *     these flags on a FUSE mount.
  */
@@ -175,6 +175,7 @@ static int check_times(const struct fs_attr *a)
 static int set_locked(struct inode *ip, const struct fs_attr *a)
 {
 	const u32 lasting = FS_ATTR_MODE | FS_ATTR_UID | FS_ATTR_GID | FS_ATTR_KILL_SUID;
+	u32 how = INODE_DIRTY_TIME | (a->valid & lasting ? INODE_DIRTY_ATTR : 0);
 	struct ino_attr *at = &ip->attr;
 	int r;
 
@@ -190,7 +191,7 @@ static int set_locked(struct inode *ip, const struct fs_attr *a)
 	}
 	mutex_unlock(&ip->state);
 	if (r == 0)
-		inode_mark_dirty(ip, INODE_DIRTY_TIME | (a->valid & lasting ? INODE_DIRTY_ATTR : 0));
+		inode_mark_dirty(ip, how);
 	return r;
 }
 

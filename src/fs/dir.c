@@ -316,8 +316,8 @@ static int fill_dots(struct inode *dir, u64 cookie, fs_filldir fill, void *arg)
 }
 
 /*
- * Entries are collected in batches without holding anything while fill runs. The first batch is about what
- * one request of the kernel takes; who goes on gets larger ones.
+ * Entries are collected in batches without holding anything while fill runs. The first batch is
+ * about what one request of the kernel takes; who goes on gets larger ones.
  */
 int fs_readdir(struct inode *dir, u64 cookie, fs_filldir fill, void *arg)
 {

@@ -33,7 +33,8 @@ static inline u8 dir_type(u32 mode)
 	return (u8)(mode >> 12 & 15);
 }
 
-/* The inode locks of one operation, exclusive, in ascending order of number; NULL and doubles are left out. */
+/* The inode locks of one operation, exclusive, in ascending order of number; without NULL and
+ * doubles. */
 struct dir_locks {
 	struct inode *ip[4];
 	unsigned nr;

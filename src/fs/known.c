@@ -5,8 +5,8 @@
  *  1. A slot with ino 0 is empty; a slot in use has count > 0.
  *  2. From the home slot of an inode to the slot where it lies no slot is empty: removal moves
  *     later slots of the run back, there are no tombstones.
- *  3. Between 1/8 (above the smallest size) and 3/4 of the slots are in use. A failed resize is no error
- *     while a free slot is left.
+ *  3. Between 1/8 (above the smallest size) and 3/4 of the slots are in use. A failed resize is no
+ *     error while a free slot is left.
  *
  * Any thread; one mutex of its own. It shares RANK_FLUSHER with the queue of dirty inodes: the two
  * are never held together, and both are leaves under the inode table.

@@ -1,14 +1,14 @@
 /*
  * Orphans: what a crash would leave unfinished, and the deletion of inodes.
  *
- * An entry in the ORPHAN tree is made by the handle that begins something long, and removed by the one that
- * ends it:
+ * An entry in the ORPHAN tree is made by the handle that begins something long, and removed by the
+ * one that ends it:
  *   DELETE     the inode has no links; it lives while it is open, then all it owns is freed
  *   TRUNCATE   the item has its new size; extents beyond it are still to be freed
  *
  * Rules:
- *  1. Deleting goes in bounded handles: extents, xattrs, then item and entry together. Each leaves a
- *     consistent file system, so deletion can stop anywhere and go on at the next mount.
+ *  1. Deleting goes in bounded handles: extents, xattrs, then item and entry together. Each leaves
+ *     a consistent file system, so deletion can stop anywhere and go on at the next mount.
  *  2. DELETE outranks TRUNCATE: an inode without links that is truncated stays DELETE.
  *  3. Recovery deletes only what has no links; an entry that contradicts its inode is dropped and
  *     reported, the inode stays.

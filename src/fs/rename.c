@@ -2,13 +2,14 @@
  * rename, in all its forms.
  *
  * Rules:
- *  1. One handle moves the name, counts the links of up to four inodes, sets the new parent and makes the
- *     replaced inode an orphan: after a crash there is the old state or the new one.
+ *  1. One handle moves the name, counts the links of up to four inodes, sets the new parent and
+ *     makes the replaced inode an orphan: after a crash there is the old state or the new one.
  *  2. A directory is never moved below itself: the body walks from the target directory to the root
- *     by the parents that the items tell. fs->rename keeps moves between directories one at a time, so
- *     that no two moves, each harmless alone, make a ring.
- *  3. Locks: fs->rename (two directories), then the two directories, what moves and what is replaced, by number.
- *     Both names are looked up before that and compared in the body: -ESTALE starts again.
+ *     by the parents that the items tell. fs->rename keeps moves between directories one at a
+ *     time, so that no two moves, each harmless alone, make a ring.
+ *  3. Locks: fs->rename (two directories), then the two directories, what moves and what is
+ *     replaced, by number. Both names are looked up before that and compared in the body: -ESTALE
+ *     starts again.
  *  4. What replaces a file has its data on the disk first, so that programs that write a new
  *     file and rename it over the old one have one or the other after a crash, fsync or not.
  */
@@ -53,8 +54,10 @@ static int check_not_above(struct view *v, u64 ino, u64 dir)
 		if (steps == 0)
 			return corrupt(WHY_INODE, dir, CORRUPT_NO_SECTOR);
 		r = inode_get_item(v, dir, &item, NULL, NULL);
+		if (r == -ENOENT)
+			return corrupt(WHY_INODE_MISSING, dir, CORRUPT_NO_SECTOR);
 		if (r)
-			return r == -ENOENT ? corrupt(WHY_INODE_MISSING, dir, CORRUPT_NO_SECTOR) : r;
+			return r;
 		dir = get64(item->parent);
 	}
 	return dir == ino ? -EINVAL : 0;

@@ -2,7 +2,8 @@
  * Mounting and unmounting a file system, and what concerns it as a whole.
  *
  * Order at mount: superblock (or one of its copies), features, journal with recovery, space, root
- * directory, orphans, flusher. Unmounting goes the other way and tries everything, however much fails.
+ * directory, orphans, flusher. Unmounting goes the other way and tries everything, however much
+ * fails.
  *
  * Rules:
  *  1. Nothing is written before the superblock is understood: unknown incompat features refuse the
@@ -18,7 +19,7 @@
 #include "base/log.h"
 #include "fs/inode.h"
 
-/* A name and an inode take about this much of the trees; for the number of inodes that still fit. */
+/* A name and an inode take about this much of the trees: how many inodes still fit. */
 #define BYTES_AN_INODE 512u
 
 #define COMMIT_MS 5000u
@@ -121,8 +122,10 @@ static int check_root(struct fs *fs)
 	struct inode *root;
 	int r = fs_iget(fs, FMT_ROOT_INO, &root);
 
+	if (r == -ESTALE)
+		return corrupt(WHY_INODE_MISSING, FMT_ROOT_INO, CORRUPT_NO_SECTOR);
 	if (r)
-		return r == -ESTALE ? corrupt(WHY_INODE_MISSING, FMT_ROOT_INO, CORRUPT_NO_SECTOR) : r;
+		return r;
 	if (!S_ISDIR(fs_mode(root)))
 		r = corrupt(WHY_INODE, FMT_ROOT_INO, CORRUPT_NO_SECTOR);
 	fs_iput(root);
@@ -240,7 +243,8 @@ const struct jnl_recovery *fs_recovery(const struct fs *fs)
 
 /*
  * From any thread, with any locks outside. The flag is what counts: should the wake-up fall
- * between the flusher's look at it and its sleep, it is seen at the end of that sleep, a second at most.
+ * between the flusher's look at it and its sleep, it is seen at the end of that sleep, a second at
+ * most.
  */
 void fs_want_writeback(struct fs *fs)
 {
@@ -265,8 +269,8 @@ static int root_body(struct view *v, void *arg)
 
 /*
  * Counted in sectors: f_bsize and f_frsize are the same, because statfs(2) counts in the first
- * and statvfs(3) in the second. The number of inodes has no limit of its own: what is free is what the free
- * space could hold.
+ * and statvfs(3) in the second. The number of inodes has no limit of its own: what is free is what
+ * the free space could hold.
  */
 int fs_statfs(struct fs *fs, struct statvfs *out)
 {

@@ -2,11 +2,13 @@
  * Making things durable: fsync, sync, and what the commit thread and the flusher need stored first.
  *
  * Rules:
- *  1. fsync of a file: its dirty sectors are written; new space is completed (flush, then a handle that sets map
- *     entries and size); overwrites are flushed; the item is stored; the transaction is committed.
- *     Each step is skipped when there is nothing for it: an fsync with nothing to do does no I/O.
- *  2. sync_seq is the newest transaction with a change of this inode, of its names or its space, and
- *     datasync_seq leaves out those that only moved times. They are read after the item was stored.
+ *  1. fsync of a file: its dirty sectors are written; new space is completed (flush, then a handle
+ *     that sets map entries and size); overwrites are flushed; the item is stored; the transaction
+ *     is committed. Each step is skipped when there is nothing for it: an fsync with nothing to do
+ *     does no I/O.
+ *  2. sync_seq is the newest transaction with a change of this inode, of its names or its space,
+ *     and datasync_seq leaves out those that only moved times. They are read after the item was
+ *     stored.
  *  3. An error of a write is returned by every fsync until the sectors are written or dropped: they
  *     stay dirty, so each fsync tries them again.
  *  4. The ticket of overwrites is taken before the flush, and cleared only if no newer one came.

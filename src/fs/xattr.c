@@ -1,15 +1,15 @@
 /*
  * Extended attributes: user., trusted. and security., stored whole with their prefix.
  *
- * An attribute is one item, or several for a value over FMT_XATTR_CHUNK bytes: key (inode, hash of the
- * name << 16 | seq << 8 | chunk); chunk 0 carries the name and the first bytes. Names with one
+ * An attribute is one item, or several for a value over FMT_XATTR_CHUNK bytes: key (inode, hash of
+ * the name << 16 | seq << 8 | chunk); chunk 0 carries the name and the first bytes. Names with one
  * hash take different seqs.
  *
  * Rules:
- *  1. Setting, replacing and removing is one handle, whatever the size: a crash leaves the old value or
- *     the new one. The chunks lie next to each other, so the handle touches few buffers.
- *  2. attr.xattrs is the number of attributes: without any, nothing is looked up (the kernel asks for
- *     security.capability at every write).
+ *  1. Setting, replacing and removing is one handle, whatever the size: a crash leaves the old
+ *     value or the new one. The chunks lie next to each other, so the handle touches few buffers.
+ *  2. attr.xattrs is the number of attributes: without any, nothing is looked up (the kernel asks
+ *     for security.capability at every write).
  *  3. system.* is refused with -EOPNOTSUPP: access lists are not kept, and must not seem to be.
  *
  * Locks: ip->lock, shared to read, exclusive to change.

@@ -1,6 +1,7 @@
 /*
- * Threads write, truncate, sync, replace and delete files while the flusher and the commit thread run. What each
- * call returns is up to the order of events; the trees must agree afterwards, and all space must come back.
+ * Threads write, truncate, sync, replace and delete files while the flusher and the commit thread
+ * run. What each call returns is up to the order of events; the trees must agree afterwards, and
+ * all space must come back.
  */
 #include <errno.h>
 #include <pthread.h>

@@ -61,7 +61,9 @@ static int count_entry(void *arg, const char *name, size_t len, u64 ino, unsigne
 
 static void one_op(u64 x)
 {
-	static const int errors[] = { EEXIST, ENOENT, EISDIR, ENOTDIR, ENOTEMPTY, EINVAL, EPERM, 0 };
+	static const int errors[] = {
+		EEXIST, ENOENT, EISDIR, ENOTDIR, ENOTEMPTY, EINVAL, EPERM, 0
+	};
 	struct inode *from = dir_of(x >> 8), *to = dir_of(x >> 16);
 	char name[4] = { 'n', (char)('a' + (x >> 24) % NR_NAMES), 0 };
 	char other[4] = { 'n', (char)('a' + (x >> 32) % NR_NAMES), 0 };
