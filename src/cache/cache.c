@@ -28,6 +28,11 @@ void cache_folios_by_order(u64 counts[FOLIO_MAX_ORDER + 1])
 		counts[k] = mem_folios_of_order(k);
 }
 
+u64 cache_overhead_bytes(void)
+{
+	return mem_overhead_bytes() + index_bytes() + policy_overhead_bytes();
+}
+
 /* ---- gauges: atomics only ---- */
 
 static u64 gauge_total(void *arg)
@@ -57,7 +62,7 @@ static u64 gauge_pinned(void *arg)
 static u64 gauge_overhead(void *arg)
 {
 	(void)arg;
-	return mem_overhead_bytes() + index_bytes() + policy_overhead_bytes();
+	return cache_overhead_bytes();
 }
 
 static u64 gauge_throttled(void *arg)

@@ -204,6 +204,7 @@ u32 cache_throttled(void);       /* writers that are paused now */
 u64 cache_dirty_bytes(void);
 u64 cache_evict(u64 bytes);      /* try to evict that much now; bytes evicted (foliofsctl drop) */
 u64 cache_bytes(void);           /* in use by folios */
+u64 cache_overhead_bytes(void);  /* outside the budget: descriptors, frame words, index, ghosts */
 void cache_folios_by_order(u64 counts[FOLIO_MAX_ORDER + 1]);
 
 #endif

@@ -85,7 +85,7 @@ void policy_remove(struct folio *f, const struct mapping *from);
 /* Somebody asked for it again; only for policies that want to know at once. */
 void policy_access(struct folio *f);
 /* Up to nr candidates for eviction of together about max_sectors, locked and with a reference each.
- * Looks at no more than *scan folios and lowers it by what it looked at. */
+ * Looks at no more than *scan folios and lowers it by what it looked at; done when that is 0. */
 u32 policy_isolate(struct folio **out, u32 nr, u32 max_sectors, u64 *scan);
 u64 policy_sectors(void);                /* in all queues, atomic */
 u64 policy_overhead_bytes(void);

@@ -15,6 +15,8 @@
 
 #include "base/err.h"
 
+#define SCAN_MAX 1024u /* folios looked at under one hold of the lock */
+
 static const struct policy_ops *const policies[] = { &policy_s3fifo, &policy_clock, &policy_lru };
 
 static struct {
@@ -104,11 +106,12 @@ static bool isolate(struct folio *f)
 
 u32 policy_isolate(struct folio **out, u32 nr, u32 max_sectors, u64 *scan)
 {
+	u64 some = MIN(*scan, (u64)SCAN_MAX), left = some;
 	u32 found = 0, sectors = 0;
 
 	mutex_lock(&policy.lock);
 	while (found < nr && sectors < max_sectors) {
-		struct folio *f = policy.ops->victim(scan);
+		struct folio *f = policy.ops->victim(&left);
 
 		if (!f)
 			break;
@@ -117,6 +120,8 @@ u32 policy_isolate(struct folio **out, u32 nr, u32 max_sectors, u64 *scan)
 		sectors += folio_sectors(f);
 		out[found++] = f;
 	}
+	/* Nothing to look at at all is looked at, too. */
+	*scan -= left == some ? some : some - left;
 	mutex_unlock(&policy.lock);
 	return found;
 }

@@ -7,6 +7,8 @@
  *
  * 1. A large folio is tried first, then with one batch evicted; after that smaller ones are taken
  *    before anything else is evicted. Order 0 (or the exact order) is the last resort and waits.
+ *    While plenty is free, only in small pieces, nothing is evicted for a large one: a fragmented
+ *    cache is still a cache.
  * 2. Writeback, commit and checkpoint use CACHE_RESERVE, so they get on when nobody else does, and
  *    what they finish is what the others wait for.
  * 3. A wait ends with every progress (reclaim_progress()) and at the latest after SLICE_MS, because
@@ -115,7 +117,7 @@ static u64 evict_sectors(u64 want)
 		u32 n = policy_isolate(batch, BATCH_FOLIOS,
 				       (u32)MIN(want - gone, (u64)BATCH_SECTORS), &scan);
 
-		if (n == 0)
+		if (n == 0 && scan == 0)
 			break;
 		for (u32 i = 0; i < n; i++)
 			gone += mapping_evict(batch[i]);
@@ -192,6 +194,14 @@ static struct folio *alloc_smaller(unsigned order, unsigned mflags)
 	return f;
 }
 
+/* More is free than the reserve and what a batch brings: it is only in too small pieces. */
+static bool is_fragmented(unsigned order)
+{
+	u64 spare = mem_reserve_bytes() + (2 * batch_sectors(order) << SECTOR_SHIFT);
+
+	return mem_free_bytes() > spare;
+}
+
 /* One round without waiting. */
 static struct folio *alloc_round(unsigned order, unsigned mflags, bool exact, u64 *evicted)
 {
@@ -200,7 +210,8 @@ static struct folio *alloc_round(unsigned order, unsigned mflags, bool exact, u6
 	*evicted = 0;
 	if (f)
 		return f;
-	*evicted = evict_sectors(batch_sectors(order));
+	if (exact || !is_fragmented(order))
+		*evicted = evict_sectors(batch_sectors(order));
 	if (*evicted)
 		f = mem_alloc(order, mflags);
 	if (!f && !exact)

@@ -238,6 +238,24 @@ START_TEST(a_million_entries_cost_at_most_10_bytes_each)
 }
 END_TEST
 
+START_TEST(a_gib_of_64_kib_folios_costs_less_than_4_mib_outside_the_arena)
+{
+	u64 nr = 1024 * MIB / SECTOR_SIZE * 15 / 16;
+	struct folio *f;
+
+	start(1024 * MIB);
+	mapping_init(&map, &fake_ops, NULL);
+	for (u64 at = 0; at < nr; at += 16) {
+		CHECK(cache_get(&map, at, 4, 0, &f) == 0);
+		CHECK(f->order == 4);
+		folio_unlock(f);
+		folio_put(f);
+	}
+	ck_assert_uint_le(cache_overhead_bytes(), 4 * MIB);
+	finish(&map);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("index");
@@ -248,5 +266,6 @@ int main(void)
 	check_add(s, exact_gets_its_shape_or_eexist);
 	check_add(s, nowait_does_not_wait_for_a_lock);
 	check_add_slow(s, a_million_entries_cost_at_most_10_bytes_each, 60);
+	check_add(s, a_gib_of_64_kib_folios_costs_less_than_4_mib_outside_the_arena);
 	return check_main(s);
 }
