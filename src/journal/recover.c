@@ -258,7 +258,7 @@ static int apply_partial(struct scan *s, struct rbuf *b, const struct fmt_rec *r
 
 static int apply_record(struct scan *s, const struct fmt_rec *rec, const void *payload)
 {
-	struct rbuf *b;
+	struct rbuf *b = NULL;
 	int r;
 
 	if (get16(rec->type) == FMT_REC_REVOKE || revoked(s, get64(rec->addr)))

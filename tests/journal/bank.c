@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define STAMP_AT (NODE_SIZE - 64u)   /* in a node: its one value */
+
 u64 bank_random(struct bank *b)
 {
 	b->seed = b->seed * 6364136223846793005ull + 1442695040888963407ull;
@@ -40,7 +42,7 @@ void bank_format(struct bank *b, struct blk_dev *dev, u64 seed)
 	memset(b, 0, sizeof(*b));
 	b->dev = dev;
 	b->seed = seed;
-	ck_assert_int_eq(fmt_geo_make(blk_sectors(dev), 4096, 0, &b->geo), 0);
+	ck_assert_int_eq(fmt_geo_make(blk_sectors(dev), 4096, FMT_JNL_MIN_SECTORS, &b->geo), 0);
 	b->geo.fsid = seed ^ 0x5ca1ab1e;
 	ck_assert_int_eq(jnl_format(dev, &b->geo), 0);
 	for (unsigned i = 0; i < BANK_SECTORS; i++)
@@ -87,13 +89,15 @@ static int body_node(struct view *v, const struct move *m)
 		view_forget(v, at, FMT_KIND_NODE);
 		return view_busy(v, at, NODE_SECTORS);
 	}
-	r = view_new(v, at, FMT_KIND_NODE, FMT_TREE_INODE, (void **)&n);
+	r = view_new(v, at, FMT_KIND_NODE, FMT_TREE_XATTR, (void **)&n);
 	if (r)
 		return r;
-	n->heap = put32(NODE_SIZE);
-	n->hdr.gen = put64(m->stamp);
-	memset((u8 *)n + 8192, (int)m->stamp, 64);
-	memcpy((u8 *)n + 8192, &m->stamp, 8);
+	n->nr = put16(1);
+	n->heap = put32(STAMP_AT);
+	n->slot[0] = (struct fmt_slot){ .a = put64(2), .b = put64(0x10001),
+		.off = put16(STAMP_AT), .len = put16(64) };
+	memset((u8 *)n + STAMP_AT, (int)m->stamp, 64);
+	memcpy((u8 *)n + STAMP_AT, &m->stamp, 8);
 	return 0;
 }
 
@@ -247,7 +251,7 @@ static int body_compare(struct view *v, void *arg)
 		if (!s->node[i])
 			continue;
 		r = view_get(v, node_place(c->b, i), FMT_KIND_NODE, (const void **)&n);
-		if (!r && memcmp((const u8 *)n + 8192, &s->node[i], 8))
+		if (!r && memcmp((const u8 *)n + STAMP_AT, &s->node[i], 8))
 			c->wrong = "a node has other contents than in its state";
 	}
 	return r;

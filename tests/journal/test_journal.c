@@ -26,7 +26,7 @@ static void setup_log(u64 sectors)
 
 static void setup(void)
 {
-	setup_log(3072);
+	setup_log(12288);
 }
 
 static void teardown(void)
@@ -39,6 +39,13 @@ static void teardown(void)
 static u64 account(unsigned i)
 {
 	return fmt_map_sector(&bank->geo, 0) + i;
+}
+
+static const char *bank_verify_text(void)
+{
+	const char *wrong = bank_verify(bank, dev, sim_nr_events(dev));
+
+	return wrong ? wrong : "good";
 }
 
 struct set { unsigned i; u32 value; int error; unsigned runs; };
@@ -176,7 +183,7 @@ START_TEST(after_a_clean_close_nothing_is_replayed_and_all_is_in_place)
 	ck_assert(rec.was_clean);
 	ck_assert_uint_eq(rec.transactions, 0);
 	jnl_close(bank->j, false);
-	ck_assert_ptr_null(bank_verify(bank, dev, sim_nr_events(dev)));
+	ck_assert_str_eq(bank_verify_text(), "good");
 	teardown();
 }
 END_TEST
@@ -270,7 +277,7 @@ START_TEST(a_log_much_smaller_than_the_changes_makes_room_by_checkpoints)
 	for (unsigned i = 0; i < 3900; i++)
 		ck_assert_int_eq(bank_step(bank), 0);
 	ck_assert_int_eq(jnl_close(bank->j, false), 0);
-	ck_assert_ptr_null(bank_verify(bank, dev, sim_nr_events(dev)));
+	ck_assert_str_eq(bank_verify_text(), "good");
 	teardown();
 }
 END_TEST
