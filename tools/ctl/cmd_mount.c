@@ -1,0 +1,132 @@
+/*
+ * Commands for a mounted file system that print little: sync, drop, umount.
+ *
+ * Rules
+ * 1. umount: the connection that waits is there before the mount goes, so that the daemon's last
+ *    word can't be missed.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <spawn.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/size.h"
+#include "ctl.h"
+
+extern char **environ;
+
+int cmd_sync(int argc, char **argv)
+{
+	if (argc != 2)
+		return ctl_usage("sync takes one MOUNT");
+	return ctl_ask(argv[1], "sync", NULL);
+}
+
+int cmd_drop(int argc, char **argv)
+{
+	char command[64] = "drop", text[SIZE_TEXT_MAX], *answer = NULL;
+	struct mountinfo m;
+	struct stat st;
+	int status;
+	u64 bytes;
+
+	if (argc != 2)
+		return ctl_usage("drop takes one MOUNT or PATH");
+	status = ctl_find_mount(argv[1], &m);
+	if (status)
+		return status;
+	if (lstat(argv[1], &st))
+		return ctl_fail("%s: %s", argv[1], err_text(errno));
+	if (st.st_ino != 1)
+		snprintf(command, sizeof(command), "drop %llu", (unsigned long long)st.st_ino);
+	status = ctl_ask(argv[1], command, &answer);
+	if (status == CTL_OK) {
+		bytes = strtoull(answer ? answer : "0", NULL, 10);
+		printf("dropped %s\n", size_to_text(bytes, text));
+	}
+	free(answer);
+	return status;
+}
+
+static int run_fusermount(const char *point, bool lazy)
+{
+	char prog[] = "fusermount3", flags[8], dashes[] = "--";
+	char *argv[] = { prog, flags, dashes, (char *)(uintptr_t)point, NULL };
+	pid_t pid;
+	int how, err;
+
+	snprintf(flags, sizeof(flags), lazy ? "-uz" : "-u");
+	err = posix_spawnp(&pid, prog, NULL, NULL, argv, environ);
+	if (err)
+		return ctl_fail("fusermount3: %s", err_text(err));
+	while (waitpid(pid, &how, 0) < 0)
+		if (errno != EINTR)
+			return CTL_FAILED;
+	return WIFEXITED(how) && WEXITSTATUS(how) == 0 ? CTL_OK : CTL_FAILED;
+}
+
+static int take_away(const char *point, bool lazy)
+{
+	if (umount2(point, UMOUNT_NOFOLLOW | (lazy ? MNT_DETACH : 0)) == 0)
+		return CTL_OK;
+	if (errno == EPERM)
+		return run_fusermount(point, lazy);
+	return ctl_fail("%s: can't unmount: %s%s", point, err_text(errno),
+			errno == EBUSY ? "; some program uses it (see 'fuser -vm')" : "");
+}
+
+static int umount_and_wait(const struct mountinfo *m, bool lazy)
+{
+	int fd = ctl_connect(m, "wait");
+	int status = take_away(m->point, lazy);
+
+	if (status || fd < 0) {
+		if (fd >= 0)
+			close(fd);
+		return status;
+	}
+	return ctl_answer(fd, NULL);
+}
+
+/* A dead mount is unmounted too: there is nobody to wait for. */
+static int find_any(const char *path, struct mountinfo *m)
+{
+	if (mountinfo_at(path, m) == 0 && mountinfo_is_foliofs(m))
+		return CTL_OK;
+	return ctl_find_mount(path, m);
+}
+
+int cmd_umount(int argc, char **argv)
+{
+	struct mountinfo m;
+	bool lazy = argc == 3 && strcmp(argv[1], "-l") == 0;
+	int status;
+
+	if (argc != 2 && !lazy)
+		return ctl_usage("umount takes one MOUNT, and -l before it to unmount even if in use");
+	status = find_any(argv[argc - 1], &m);
+	return status ? status : umount_and_wait(&m, lazy);
+}
+
+int umount_helper(int argc, char **argv)
+{
+	struct mountinfo m;
+	bool lazy = false;
+	int c, status;
+
+	while ((c = getopt(argc, argv, "nlfvrN:t:")) != -1)
+		if (c == 'l')
+			lazy = true;
+		else if (c == '?')
+			return ctl_usage("umount.foliofs: bad option");
+	if (argc - optind != 1)
+		return ctl_usage("umount.foliofs takes one mount point");
+	status = find_any(argv[optind], &m);
+	return status ? status : umount_and_wait(&m, lazy);
+}

@@ -1,0 +1,104 @@
+/*
+ * foliofsctl: looks into mounted file systems and images. Also installed as umount.fuse.foliofs, so
+ * that umount(8) returns when the image is clean and free.
+ *
+ * Exit status: 0, 1 when it could not be done, 2 for a wrong command line.
+ */
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/nearest.h"
+#include "ctl.h"
+
+static const struct command {
+	const char *name, *arguments, *help;
+	int (*run)(int argc, char **argv);
+} commands[] = {
+	{ "stats", "[-i SECONDS] [--json | --prometheus] MOUNT",
+	  "what the daemon counts: cache, requests, disk", cmd_stats },
+	{ "info", "[--json] IMAGE | MOUNT", "geometry, label, state", cmd_info },
+	{ "dump", "[--json] IMAGE super | groups | tree NAME | inode N | journal",
+	  "what is on the disk", cmd_dump },
+	{ "sync", "MOUNT", "make everything written so far durable", cmd_sync },
+	{ "drop", "MOUNT | PATH", "drop clean cached data of a mount, or of one file", cmd_drop },
+	{ "umount", "MOUNT", "unmount, and wait until the image is clean and free", cmd_umount },
+};
+
+static int complain(const char *fmt, va_list args)
+{
+	fprintf(stderr, "foliofsctl: ");
+	vfprintf(stderr, fmt, args);
+	fputc('\n', stderr);
+	return CTL_FAILED;
+}
+
+int ctl_fail(const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	complain(fmt, args);
+	va_end(args);
+	return CTL_FAILED;
+}
+
+int ctl_usage(const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	complain(fmt, args);
+	va_end(args);
+	return CTL_USAGE;
+}
+
+static void help(FILE *f)
+{
+	fputs("usage: foliofsctl COMMAND [ARGUMENT...]\n\n", f);
+	for (size_t i = 0; i < ARRAY_LEN(commands); i++)
+		fprintf(f, "  %-6s %s\n         %s\n", commands[i].name, commands[i].arguments,
+			commands[i].help);
+	fputs("\n  -h, --help     this text\n  -V, --version  the version\n\nSee foliofsctl(8).\n", f);
+}
+
+static int unknown(const char *name)
+{
+	const char *names[ARRAY_LEN(commands)], *near;
+
+	for (size_t i = 0; i < ARRAY_LEN(commands); i++)
+		names[i] = commands[i].name;
+	near = nearest_name(name, names, ARRAY_LEN(names));
+	if (near)
+		return ctl_usage("unknown command '%s' (did you mean '%s'?)", name, near);
+	return ctl_usage("unknown command '%s'; try 'foliofsctl --help'", name);
+}
+
+static bool called_by_umount(const char *name)
+{
+	const char *slash = strrchr(name, '/');
+
+	return strncmp(slash ? slash + 1 : name, "umount.", 7) == 0;
+}
+
+int main(int argc, char **argv)
+{
+	if (called_by_umount(argv[0]))
+		return umount_helper(argc, argv);
+	if (argc < 2) {
+		help(stderr);
+		return CTL_USAGE;
+	}
+	if (strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "--help") == 0) {
+		help(stdout);
+		return CTL_OK;
+	}
+	if (strcmp(argv[1], "-V") == 0 || strcmp(argv[1], "--version") == 0) {
+		printf("foliofsctl %s\n", FOLIOFS_VERSION);
+		return CTL_OK;
+	}
+	for (size_t i = 0; i < ARRAY_LEN(commands); i++)
+		if (strcmp(commands[i].name, argv[1]) == 0)
+			return commands[i].run(argc - 1, argv + 1);
+	return unknown(argv[1]);
+}
