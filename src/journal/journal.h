@@ -115,7 +115,7 @@ int jnl_format(struct blk_dev *dev, const struct fmt_geo *geo);
 
 /* Mutation knobs for the crash simulator's own tests: leave out one rule and see it caught. */
 enum jnl_omit { JNL_OMIT_NONE, JNL_OMIT_COMMIT_FLUSH, JNL_OMIT_BUSY, JNL_OMIT_REVOKE,
-	JNL_OMIT_WHOLE, JNL_OMIT_TAIL_FLUSH };
+	JNL_OMIT_WHOLE };
 void jnl_omit(enum jnl_omit what);
 
 #endif

@@ -77,9 +77,7 @@ int jnl_log_write_head(struct jnl *j, bool clean)
 
 	header_fill(j, clean, addr, (struct fmt_jnl_head *)j->header);
 	r = blk_write(j->dev, addr, j->header, 1, BLK_LOG);
-	if (!r && jnl_omitted != JNL_OMIT_TAIL_FLUSH)
-		r = blk_flush(j->dev);
-	return r;
+	return r ? r : blk_flush(j->dev);
 }
 
 static bool header_valid(const struct fmt_jnl_head *h, const struct fmt_geo *geo, u64 addr)
