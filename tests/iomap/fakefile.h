@@ -1,0 +1,44 @@
+/*
+ * A file for tests of iomap: block maps and the sector map are arrays in memory, data lies on a real device. What a test
+ * must know it can count or look at.
+ */
+#ifndef TESTS_IOMAP_FAKEFILE_H
+#define TESTS_IOMAP_FAKEFILE_H
+
+#include "base/lock.h"
+#include "iomap/iomap.h"
+
+#define FAKE_SECTORS 2048u              /* longest file: 8 MiB */
+#define FAKE_DISK_SECTORS 8192u
+#define FAKE_INLINE_MAX 2048u
+
+enum fake_state { FAKE_HOLE, FAKE_DELALLOC, FAKE_MAPPED };
+
+struct fakefile {
+	struct iomap_file file;         /* first */
+	struct mutex lock;              /* the arrays below */
+	u8 state[FAKE_SECTORS];
+	u64 disk[FAKE_SECTORS];
+	u32 entry[FAKE_DISK_SECTORS];   /* sector map */
+	u32 block;                      /* sectors; allocation unit */
+	bool scatter;                   /* every block elsewhere, else one after another */
+	bool inl;
+	u8 inline_data[SECTOR_SIZE];
+	u32 inline_len;
+	u64 seq;
+	u64 next_disk;
+	u64 reserve_max;                /* sectors that may be reserved or placed; then -ENOSPC */
+	u64 used;
+	/* counts */
+	u64 nr_map, nr_entries, nr_ioend, nr_fresh, nr_error_sectors;
+	u64 size_end;                   /* largest of successful ioends */
+	u32 rnd;
+};
+
+void fake_init(struct fakefile *f, struct blk_dev *dev, u32 block, bool scatter);
+void fake_fini(struct fakefile *f);
+/* Frees blocks at and behind the first whole block after `size` (the caller has dealt with the cache). */
+void fake_truncate(struct fakefile *f, u64 size);
+u32 fake_random(u32 *state);
+
+#endif
