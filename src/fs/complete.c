@@ -37,32 +37,31 @@ static bool done_join(struct inode *ip, const struct done_io *d)
 	return true;
 }
 
-static void done_add(struct inode *ip, const struct iomap_ioend *io, u64 ticket)
+static void done_add(struct inode *ip, const struct done_io *new)
 {
-	struct done_io new = { .sector = io->sector, .disk = io->disk, .nr = io->fresh ? io->nr : 0,
-			       .size_end = io->size_end, .ticket = ticket };
 	struct done_io *d;
 
-	ip->done_ticket = MAX(ip->done_ticket, ticket);
-	if (done_join(ip, &new))
+	ip->done_ticket = MAX(ip->done_ticket, new->ticket);
+	if (done_join(ip, new))
 		return;
 	/* Forgetting the write would be losing it, and the writer was told that it went well. */
 	d = malloc(sizeof(*d));
 	ASSERT(d);
-	*d = new;
+	*d = *new;
 	TAILQ_INSERT_TAIL(&ip->done, d, link);
 	ip->nr_done++;
 }
 
 void file_ioend(struct iomap_file *f, const struct iomap_ioend *io)
 {
+	struct done_io new = { .sector = io->sector, .disk = io->disk, .nr = io->fresh ? io->nr : 0,
+			       .size_end = io->size_end };
 	struct inode *ip = file_inode(f);
-	u64 ticket;
 	int r;
 
 	if (io->error)
 		return;
-	ticket = blk_flush_ticket(f->dev);
+	new.ticket = blk_flush_ticket(f->dev);
 	mutex_lock(&ip->state);
 	if (io->fresh) {
 		r = space_pending_set(ip->fs->space, io->disk, io->nr);
@@ -71,9 +70,19 @@ void file_ioend(struct iomap_file *f, const struct iomap_ioend *io)
 	if (io->sector == 0)
 		ip->inl_moved = true;
 	if (io->fresh || io->size_end > ip->disk_size || ip->inl_on_disk)
-		done_add(ip, io, ticket);
+		done_add(ip, &new);
 	else
-		ip->overwrite_ticket = MAX(ip->overwrite_ticket, MAX(ticket, (u64)1));
+		ip->overwrite_ticket = MAX(ip->overwrite_ticket, MAX(new.ticket, (u64)1));
+	mutex_unlock(&ip->state);
+}
+
+void done_size(struct inode *ip, u64 size)
+{
+	struct done_io new = { .size_end = size, .ticket = blk_flush_ticket(ip->fs->dev) };
+
+	mutex_lock(&ip->state);
+	if (size > ip->disk_size)
+		done_add(ip, &new);
 	mutex_unlock(&ip->state);
 }
 

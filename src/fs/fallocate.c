@@ -160,7 +160,11 @@ static int punch(struct inode *ip, u64 pos, u64 len, u64 *first, u64 *last)
 		return r;
 	*first = from >> SECTOR_SHIFT;
 	*last = to >> SECTOR_SHIFT;
-	return file_drop_blocks(ip, *first, *last);
+	r = file_drop_blocks(ip, *first, *last);
+	/* The write that would have brought the size to the item may just have been dropped. */
+	if (end >= inode_size(ip))
+		done_size(ip, inode_size(ip));
+	return r;
 }
 
 static int zero_range(struct inode *ip, bool keep_size, u64 pos, u64 len)

@@ -66,6 +66,8 @@ int file_allocate(struct iomap_file *f, u64 start, u64 end);
 
 /* ---- complete.c ---- */
 void file_ioend(struct iomap_file *f, const struct iomap_ioend *io);
+/* A size with no write to carry it: the next completion publishes it. */
+void done_size(struct inode *ip, u64 size);
 /* Forgets finished writes of [start, end) sectors, and sizes beyond `size`. place held. */
 void done_clip(struct inode *ip, u64 start, u64 end, u64 size);
 

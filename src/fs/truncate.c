@@ -156,6 +156,7 @@ int file_drop_blocks(struct inode *ip, u64 start, u64 end)
 {
 	struct free_run a = { .fs = ip->fs, .ino = ip->ino, .ip = ip, .from = start, .to = end };
 
+
 	cache_drop(&ip->file.mapping, start, end);
 	return forget_and_free(ip, &a, start);
 }
@@ -209,6 +210,8 @@ static int shrink(struct inode *ip, u64 size)
 	/* A tail that can't be read can't be zeroed either; the file is shorter all the same. */
 	r = iomap_truncate_cache(&ip->file, size);
 	freed = forget_and_free(ip, &a, end);
+	/* The write that would have brought the size to the item may just have been cut off. */
+	done_size(ip, size);
 	return freed ? freed : r;
 }
 

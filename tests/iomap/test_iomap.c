@@ -570,7 +570,7 @@ static void *writer_thread(void *arg)
 
 		for (unsigned k = 0; k < ARRAY_LEN(words); k++)
 			words[k] = i * 4 + k / 1024;
-		while (ff.file.mapping.nr_dirty > 100)
+		while (__atomic_load_n(&ff.file.mapping.nr_dirty, __ATOMIC_ACQUIRE) > 100)
 			iomap_writeback(&ff.file, 0, UINT64_MAX, IOMAP_WB_WAIT, 0, NULL);
 		rwlock_wrlock(&inode_lock);
 		ck_assert_int_eq(iomap_write(&ff.file, pos, words, sizeof(words)), sizeof(words));
