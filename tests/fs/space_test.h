@@ -82,6 +82,27 @@ static inline u32 fix_map_entry(struct fix *f, u64 sector)
 	return get32(map->entry[pos % FMT_MAP_PER_SECTOR]);
 }
 
+/* What an initialised bitmap sector says of places where there is no space. */
+static inline void fix_check_outside(struct fix *f, u32 g)
+{
+	for (u32 idx = 0; idx < f->geo.bitmap_nr; idx++) {
+		const struct fmt_bitmap *bm = fake_buf(f->jnl, fmt_bitmap_sector(&f->geo, g) + idx);
+		u64 first = fmt_space_start(&f->geo, g) - fmt_group_start(&f->geo, g);
+
+		if (!(get64(fix_group(f, g)->bitmap_init) >> idx & 1))
+			continue;
+		for (u64 bit = 0; bit < FMT_BITS_PER_SECTOR; bit++) {
+			u64 pos = (u64)idx * FMT_BITS_PER_SECTOR + bit;
+
+			if (pos >= first && pos < fmt_group_len(&f->geo, g))
+				continue;
+			if (!(get64(bm->bits[bit / 64]) >> (bit % 64) & 1))
+				ck_abort_msg("group %u: no space at %llu, but its bit is clear", g,
+					     (unsigned long long)pos);
+		}
+	}
+}
+
 /* Counters on disk and in memory agree with the bits; a free sector has no map entry. */
 static inline void fix_check_counters(struct fix *f)
 {
@@ -92,6 +113,7 @@ static inline void fix_check_counters(struct fix *f)
 	for (u32 g = 0; g < f->geo.nr_groups; g++) {
 		u64 end = fmt_group_start(&f->geo, g) + fmt_group_len(&f->geo, g), nr = 0;
 
+		fix_check_outside(f, g);
 		for (u64 s = fmt_space_start(&f->geo, g); s < end; s++) {
 			if (fix_is_used(f, s))
 				continue;
