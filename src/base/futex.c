@@ -13,6 +13,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/block.h"
 #include "base/err.h"
 #include "base/time.h"
 
@@ -23,6 +24,7 @@ int futex_wait(u32 *word, u32 expected, s64 timeout_ms)
 		.tv_nsec = (long)(timeout_ms % 1000) * (long)NS_PER_MS,
 	};
 
+	block_announce();
 	if (syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected, timeout_ms < 0 ? NULL : &ts,
 		    NULL, 0) == 0)
 		return 0;

@@ -16,6 +16,7 @@
 #include <errno.h>
 #include <time.h>
 
+#include "base/block.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "base/time.h"
@@ -166,10 +167,24 @@ void mutex_fini(struct mutex *m)
 	must(pthread_mutex_destroy(&m->m));
 }
 
+/* Locks inside the handle are held for moments only: waiting for one is no reason to hand over. */
+static void announce(enum lock_rank rank)
+{
+	if (rank < RANK_HANDLE)
+		block_announce();
+}
+
 void mutex_lock(struct mutex *m)
 {
+	int err;
+
 	rank_check(m->rank, false);
-	must(pthread_mutex_lock(&m->m));
+	err = pthread_mutex_trylock(&m->m);
+	if (err == EBUSY) {
+		announce(m->rank);
+		err = pthread_mutex_lock(&m->m);
+	}
+	must(err);
 	rank_push(m, m->rank);
 }
 
@@ -206,31 +221,53 @@ void rwlock_fini(struct rwlock *rw)
 	must(pthread_rwlock_destroy(&rw->rw));
 }
 
+static void rwlock_rd(struct rwlock *rw)
+{
+	int err = pthread_rwlock_tryrdlock(&rw->rw);
+
+	if (err == EBUSY) {
+		announce(rw->rank);
+		err = pthread_rwlock_rdlock(&rw->rw);
+	}
+	must(err);
+}
+
+static void rwlock_wr(struct rwlock *rw)
+{
+	int err = pthread_rwlock_trywrlock(&rw->rw);
+
+	if (err == EBUSY) {
+		announce(rw->rank);
+		err = pthread_rwlock_wrlock(&rw->rw);
+	}
+	must(err);
+}
+
 void rwlock_rdlock(struct rwlock *rw)
 {
 	rank_check(rw->rank, false);
-	must(pthread_rwlock_rdlock(&rw->rw));
+	rwlock_rd(rw);
 	rank_push(rw, rw->rank);
 }
 
 void rwlock_wrlock(struct rwlock *rw)
 {
 	rank_check(rw->rank, false);
-	must(pthread_rwlock_wrlock(&rw->rw));
+	rwlock_wr(rw);
 	rank_push(rw, rw->rank);
 }
 
 void rwlock_rdlock_nested(struct rwlock *rw)
 {
 	rank_check(rw->rank, true);
-	must(pthread_rwlock_rdlock(&rw->rw));
+	rwlock_rd(rw);
 	rank_push(rw, rw->rank);
 }
 
 void rwlock_wrlock_nested(struct rwlock *rw)
 {
 	rank_check(rw->rank, true);
-	must(pthread_rwlock_wrlock(&rw->rw));
+	rwlock_wr(rw);
 	rank_push(rw, rw->rank);
 }
 
@@ -277,6 +314,7 @@ void cond_fini(struct cond *c)
 void cond_wait(struct cond *c, struct mutex *m)
 {
 	rank_check_wait(m);
+	block_announce();
 	must(pthread_cond_wait(&c->c, &m->m));
 }
 
@@ -290,6 +328,7 @@ bool cond_timedwait_ms(struct cond *c, struct mutex *m, u64 ms)
 	int err;
 
 	rank_check_wait(m);
+	block_announce();
 	err = pthread_cond_timedwait(&c->c, &m->m, &ts);
 	if (err == ETIMEDOUT)
 		return false;

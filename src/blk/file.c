@@ -21,6 +21,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/block.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "base/time.h"
@@ -54,6 +55,7 @@ static ssize_t sync_piece(int fd, enum blk_op op, const struct iovec *iov, unsig
 {
 	ssize_t n;
 
+	block_announce();
 	do
 		n = op == BLK_READ ? preadv(fd, iov, (int)nr, (off_t)off)
 				   : pwritev(fd, iov, (int)nr, (off_t)off);
@@ -135,6 +137,7 @@ static int file_flush(struct blk_dev *dev)
 {
 	int ret;
 
+	block_announce();
 	do
 		ret = fdatasync(file_of(dev)->fd);
 	while (ret && errno == EINTR);

@@ -4,15 +4,17 @@
  * Rules
  * 1. A request is answered by the thread that read it, through the device that it was read from:
  *    the kernel keeps requests in flight per device.
- * 2. A thread blocks only in read(), or in the work of its request. It ends when the kernel has ended the
- *    connection, or when it is told to: then a signal interrupts its read(), again and again
- *    until it has seen the flag (the signal may come just before the read).
+ * 2. Devices are read without blocking; a thread sleeps in poll() while it is on duty and nothing is
+ *    there, parked while it is not (duty.h), or in the work of its request. It ends when the kernel has
+ *    ended the connection, or when it is told to: then a signal interrupts its poll(), again and
+ *    again until it has seen the flag (the signal may come just before).
  * 3. A device that can't be cloned is no reason to fail: threads then share the mount's own.
  *
  * Locking: none. Each thread owns its struct worker; flags are atomic.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -24,6 +26,7 @@
 
 #include "base/err.h"
 #include "base/log.h"
+#include "front/duty.h"
 #include "front/front.h"
 #include "front/req.h"
 #include "front/session.h"
@@ -42,6 +45,7 @@ struct worker {
 	int fd;
 	u8 *buf;         /* BUF_SIZE, page aligned */
 	u8 *out;         /* REQ_OUT_SIZE */
+	struct duty_share share;
 };
 
 struct session {
@@ -50,6 +54,7 @@ struct session {
 	unsigned nr;
 	bool stopping;   /* atomic */
 	bool ended;      /* atomic */
+	struct duty duty;
 	struct worker workers[];
 };
 
@@ -72,7 +77,7 @@ static void session_set_ended(struct session *s)
 	front_wake(s->front);
 }
 
-/* Bytes read, 0 to try again, -errno when the connection is over. */
+/* Bytes read, 0 when there is nothing now, -errno when the connection is over. */
 static ssize_t worker_read(struct worker *w)
 {
 	ssize_t n = read(w->fd, w->buf + BUF_LEAD, BUF_SIZE - BUF_LEAD);
@@ -87,23 +92,38 @@ static ssize_t worker_read(struct worker *w)
 	return -errno;
 }
 
+static void worker_wait(struct worker *w)
+{
+	struct pollfd p = { .fd = w->fd, .events = POLLIN };
+
+	poll(&p, 1, -1);
+}
+
 static void *worker_main(void *arg)
 {
 	struct worker *w = arg;
 	struct session *s = w->session;
 
+	duty_join(&w->share, &s->duty);
 	while (!__atomic_load_n(&s->stopping, __ATOMIC_ACQUIRE)) {
-		ssize_t n = worker_read(w);
+		ssize_t n;
 
+		duty_take(&w->share);
+		n = worker_read(w);
 		if (n > 0) {
+			duty_busy(&w->share);
 			req_dispatch(s->front, w->fd, w->buf + BUF_LEAD, (size_t)n, w->out);
-		} else if (n < 0) {
+		} else if (n == 0) {
+			if (duty_quiet(&w->share))
+				worker_wait(w);
+		} else {
 			if (n != -ENODEV && n != -ECONNABORTED)
 				log_err("/dev/fuse: read failed: %s. Unmounting", err_text((int)n));
 			session_set_ended(s);
 			break;
 		}
 	}
+	duty_leave(&w->share);
 	__atomic_store_n(&w->done, true, __ATOMIC_RELEASE);
 	return NULL;
 }
@@ -115,9 +135,11 @@ static void worker_open(struct worker *w, bool first)
 	int fd = -1;
 
 	w->fd = w->session->fd;
-	if (first)
+	if (first) {
+		fcntl(w->fd, F_SETFL, fcntl(w->fd, F_GETFL) | O_NONBLOCK);
 		return;
-	fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+	}
+	fd = open("/dev/fuse", O_RDWR | O_CLOEXEC | O_NONBLOCK);
 	if (fd >= 0 && ioctl(fd, FUSE_DEV_IOC_CLONE, &master) == 0) {
 		w->fd = fd;
 		w->own_fd = true;
@@ -154,6 +176,7 @@ int session_new(struct front *fr, int fd, unsigned nr_threads, struct session **
 	s->front = fr;
 	s->fd = fd;
 	s->nr = nr_threads;
+	duty_init(&s->duty, (u32)sysconf(_SC_NPROCESSORS_ONLN));
 	install_wake_signal();
 	for (unsigned i = 0; i < nr_threads && !err; i++) {
 		s->workers[i].session = s;
@@ -178,6 +201,7 @@ void session_stop(struct session *s)
 	const struct timespec pause = { .tv_nsec = 5000000 };
 
 	__atomic_store_n(&s->stopping, true, __ATOMIC_RELEASE);
+	duty_stop(&s->duty);
 	for (unsigned i = 0; i < s->nr; i++) {
 		struct worker *w = &s->workers[i];
 

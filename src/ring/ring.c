@@ -21,6 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/block.h"
 #include "base/err.h"
 #include "base/lock.h"
 #include "ring/ring_priv.h"
@@ -396,6 +397,7 @@ static void submit_and_wait(struct ring *r)
 		return;
 	}
 	ring_count(RING_ENTERS);
+	block_announce();
 	ret = io_uring_submit_and_wait(&r->u, 1);
 	ASSERT(ret >= 0 || is_transient(ret));
 }

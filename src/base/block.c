@@ -1,0 +1,5 @@
+/* The hooks of block.h: one a thread, set by that thread alone. */
+#include "base/block.h"
+
+__thread block_hook_fn block_hook_;
+__thread void *block_hook_arg_;
