@@ -2,6 +2,7 @@
  * Data of regular files on a whole file system: what is read, what survives a crash, what an fsync costs.
  */
 #include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -12,7 +13,8 @@
 #define BIG (4u << 20)
 
 static struct box b;
-static u8 *data, *back;
+static u8 *data;
+static __thread u8 *back;
 
 static void begin(const char *path, u32 block_bytes)
 {
@@ -439,6 +441,7 @@ END_TEST
 
 #define NR_FILES 3
 #define MODEL_MAX (2u << 20)
+#define BUSY_MAX (8u << 20)
 
 static struct {
 	struct inode *ip;
@@ -447,7 +450,8 @@ static struct {
 	bool clean;             /* nothing changed since it was synced */
 } m[NR_FILES];
 
-static u64 rnd_state;
+static u64 model_max = MODEL_MAX;
+static __thread u64 rnd_state;
 
 static u32 rnd(u32 below)
 {
@@ -458,7 +462,7 @@ static u32 rnd(u32 below)
 static void model_compare(unsigned i)
 {
 	ck_assert_uint_eq(inode_size(m[i].ip), m[i].size);
-	ck_assert_int_eq(fs_read(m[i].ip, 0, back, MODEL_MAX, NULL), (ssize_t)m[i].size);
+	ck_assert_int_eq(fs_read(m[i].ip, 0, back, model_max, NULL), (ssize_t)m[i].size);
 	for (u64 k = 0; k < m[i].size; k++)
 		if (back[k] != m[i].bytes[k])
 			ck_abort_msg("file %u byte %llu of %llu: %u, not %u", i,
@@ -478,7 +482,7 @@ static void model_open(void)
 static void model_sync(unsigned i)
 {
 	OK(fs_fsync(m[i].ip, rnd(2)));
-	memcpy(m[i].synced, m[i].bytes, MODEL_MAX);
+	memcpy(m[i].synced, m[i].bytes, model_max);
 	m[i].synced_size = m[i].size;
 	m[i].clean = true;
 }
@@ -497,9 +501,9 @@ static void model_crash(void)
 		if (m[i].clean)
 			model_compare(i);
 		m[i].size = inode_size(m[i].ip);
-		ck_assert_uint_le(m[i].size, MODEL_MAX);
-		memset(m[i].bytes, 0, MODEL_MAX);
-		ck_assert_int_eq(fs_read(m[i].ip, 0, m[i].bytes, MODEL_MAX, NULL),
+		ck_assert_uint_le(m[i].size, model_max);
+		memset(m[i].bytes, 0, model_max);
+		ck_assert_int_eq(fs_read(m[i].ip, 0, m[i].bytes, model_max, NULL),
 				 (ssize_t)m[i].size);
 		model_sync(i);
 	}
@@ -507,9 +511,9 @@ static void model_crash(void)
 
 static void model_write(unsigned i, u64 pos, u64 len)
 {
-	u32 from = rnd(BIG - MODEL_MAX);
+	u32 from = rnd(BIG / 2);
 
-	len = MIN(len, MODEL_MAX - pos);
+	len = MIN(len, model_max - pos);
 	ck_assert_int_eq(fs_write(m[i].ip, pos, data + from, len, 0), (ssize_t)len);
 	memcpy(m[i].bytes + pos, data + from, len);
 	m[i].size = MAX(m[i].size, pos + len);
@@ -517,7 +521,7 @@ static void model_write(unsigned i, u64 pos, u64 len)
 
 static void model_punch(unsigned i, u64 pos, u64 len, int mode)
 {
-	len = MIN(len, MODEL_MAX - pos);
+	len = MIN(len, model_max - pos);
 	OK(fs_fallocate(m[i].ip, mode, pos, len));
 	if (mode & 0x12)        /* PUNCH_HOLE, ZERO_RANGE */
 		memset(m[i].bytes + pos, 0, len);
@@ -525,65 +529,78 @@ static void model_punch(unsigned i, u64 pos, u64 len, int mode)
 		m[i].size = MAX(m[i].size, pos + len);
 }
 
-static void model_step(void)
+static void model_change(unsigned i, u32 op, u64 pos, u64 len)
 {
 	static const int modes[] = { 0, 1, 3, 0x10, 0x11 };
-	unsigned i = rnd(NR_FILES), op = rnd(100);
-	u64 pos = rnd(1u << (1 + rnd(21))), len = 1 + rnd(1u << rnd(19));
+	u64 size;
 
-	if (op < 70)
-		m[i].clean = false;
+	m[i].clean = false;
 	if (op < 40) {
 		model_write(i, pos, len);
 	} else if (op < 52) {
-		u64 size = rnd(3) ? MIN(pos, m[i].size) : pos;
-
+		size = rnd(3) ? MIN(pos, m[i].size) : pos;
 		OK(fs_truncate(m[i].ip, size));
 		if (size < m[i].size)
 			memset(m[i].bytes + size, 0, m[i].size - size);
 		m[i].size = size;
-	} else if (op < 70) {
+	} else {
 		model_punch(i, pos, len, modes[rnd(ARRAY_LEN(modes))]);
-	} else if (op < 80) {
-		model_compare(i);
-	} else if (op < 86) {
-		model_sync(i);
-	} else if (op < 90) {
-		fs_drop_cache(b.fs, m[i].ip);
-	} else if (op < 94) {
-		OK(fs_tick(b.fs));
-	} else if (op < 96) {
-		iomap_writeback(&m[i].ip->file, pos, pos + len, 0, 1 + rnd(50), NULL);
-	} else if (op < 97) {
-		OK(fs_sync(b.fs));
-	} else if (op < 98) {
-		model_crash();
-	} else if (op < 99) {
-		for (unsigned k = 0; k < NR_FILES; k++)
-			fs_iput(m[k].ip);
-		box_remount(&b, false);
-		model_open();
 	}
 }
 
-static void model_run(u32 block_bytes, u64 seed, unsigned steps)
+static void model_remount(void)
 {
-	begin("ram:64M", block_bytes);
-	rnd_state = seed;
+	for (unsigned k = 0; k < NR_FILES; k++)
+		fs_iput(m[k].ip);
+	box_remount(&b, false);
+	model_open();
+}
+
+static void model_step(void)
+{
+	unsigned i = rnd(NR_FILES), op = rnd(100);
+	u64 pos = rnd(1u << (1 + rnd(21))), len = 1 + rnd(1u << rnd(19));
+
+	if (op < 70)
+		model_change(i, op, pos, len);
+	else if (op < 80)
+		model_compare(i);
+	else if (op < 86)
+		model_sync(i);
+	else if (op < 90)
+		fs_drop_cache(b.fs, m[i].ip);
+	else if (op < 94)
+		OK(fs_tick(b.fs));
+	else if (op < 96)
+		iomap_writeback(&m[i].ip->file, pos, pos + len, 0, 1 + rnd(50), NULL);
+	else if (op < 97)
+		OK(fs_sync(b.fs));
+	else if (op < 98)
+		model_crash();
+	else if (op < 99)
+		model_remount();
+}
+
+static void model_begin(const char *path, u32 block_bytes, u64 max)
+{
+	begin(path, block_bytes);
+	model_max = max;
 	for (unsigned i = 0; i < NR_FILES; i++) {
 		char name[2] = { (char)('a' + i), 0 };
 
 		make_file(b.root, name);
-		m[i].bytes = calloc(1, MODEL_MAX);
-		m[i].synced = calloc(1, MODEL_MAX);
+		m[i].bytes = calloc(1, max);
+		m[i].synced = calloc(1, max);
 		m[i].size = 0;
 	}
 	OK(fs_sync(b.fs));
 	model_open();
 	for (unsigned i = 0; i < NR_FILES; i++)
 		model_sync(i);
-	for (unsigned s = 0; s < steps; s++)
-		model_step();
+}
+
+static void model_end(void)
+{
 	for (unsigned i = 0; i < NR_FILES; i++) {
 		model_compare(i);
 		fs_iput(m[i].ip);
@@ -591,6 +608,15 @@ static void model_run(u32 block_bytes, u64 seed, unsigned steps)
 		free(m[i].synced);
 	}
 	end();
+}
+
+static void model_run(u32 block_bytes, u64 seed, unsigned steps)
+{
+	rnd_state = seed;
+	model_begin("ram:64M", block_bytes, MODEL_MAX);
+	for (unsigned s = 0; s < steps; s++)
+		model_step();
+	model_end();
 }
 
 START_TEST(random_operations_and_crashes_equal_a_byte_array)
@@ -602,6 +628,62 @@ START_TEST(random_operations_and_crashes_equal_a_byte_array)
 		printf("seed %llu\n", (unsigned long long)seed);
 		fflush(stdout);
 		model_run(4096u << (seed % 10), seed, 600);
+	}
+}
+END_TEST
+
+/* ---- with the flusher and the commit thread, in a cache smaller than the files ---- */
+
+static void *busy_thread(void *arg)
+{
+	unsigned i = (unsigned)(uintptr_t)arg;
+
+	back = malloc(BUSY_MAX);
+	rnd_state = i + 17;
+	for (unsigned s = 0; s < 800; s++) {
+		u32 op = rnd(100);
+		u64 pos = rnd(1u << (13 + rnd(11))), len = 1 + rnd(1u << rnd(20));
+
+		if (op < 70)
+			model_change(i, rnd(4) ? rnd(40) : op, pos, len);
+		else if (op < 90)
+			model_compare(i);
+		else if (op < 96)
+			model_sync(i);
+		else if (op < 97)
+			OK(fs_sync(b.fs));
+		else
+			fs_drop_cache(b.fs, rnd(2) ? m[i].ip : NULL);
+	}
+	model_sync(i);
+	free(back);
+	return NULL;
+}
+
+START_TEST(busy_files_larger_than_the_cache_equal_byte_arrays)
+{
+	for (u32 block = 4096; block <= 1u << 20; block *= 16) {
+		pthread_t t[NR_FILES];
+		u8 *keep;
+
+		model_begin("ram:96M", block, BUSY_MAX);
+		keep = back = realloc(back, BUSY_MAX);
+		for (unsigned i = 0; i < NR_FILES; i++)
+			fs_iput(m[i].ip);
+		b.opts.threads = true;
+		b.opts.commit_ms = 40;
+		box_remount(&b, false);
+		model_open();
+		for (uintptr_t i = 0; i < NR_FILES; i++)
+			ck_assert_int_eq(pthread_create(&t[i], NULL, busy_thread, (void *)i), 0);
+		for (unsigned i = 0; i < NR_FILES; i++)
+			pthread_join(t[i], NULL);
+		back = keep;
+		for (unsigned i = 0; i < NR_FILES; i++)
+			fs_iput(m[i].ip);
+		box_remount(&b, true);
+		model_open();
+		model_end();
 	}
 }
 END_TEST
@@ -626,5 +708,6 @@ int main(void)
 	check_add(s, a_sync_write_is_durable_when_it_returns);
 	check_add(s, data_that_could_not_be_written_survives_until_it_can);
 	check_add_slow(s, random_operations_and_crashes_equal_a_byte_array, 200);
+	check_add_slow(s, busy_files_larger_than_the_cache_equal_byte_arrays, 200);
 	return check_main(s);
 }
