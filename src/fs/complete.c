@@ -1,18 +1,22 @@
 /*
  * Completion: finished writes become part of the file.
  *
- *	write ends (ioend)   the sectors are pending written: fills read them; one entry in ip->done
+ *	write ends (ioend)   the sectors are pending written: fills read them; one entry in
+ *ip->done
  *	flush                one that began after the write ended makes the data durable
- *	handle               sector-map entries, the size and the end of inline data, all published together
+ *	handle               sector-map entries, the size and the end of inline data, all
+ *published together
  *
  * 1. No map entry and no size joins a transaction before the data that it speaks of is durable.
- * 2. An entry stays in `done` or `completing` until its handle is published, so that whoever finds both empty knows that the
- *    transaction is in the inode's sequence numbers.
+ * 2. An entry stays in `done` or `completing` until its handle is published, so that whoever
+ *    finds both empty knows that the transaction is in the inode's sequence numbers.
  * 3. Truncate and punch clip the entries under `place`, before the space is freed.
- * 4. The size is raised by the last handle of a round, never above what was the end of file when the write was sent.
- * 5. While the item holds bytes that have not reached their sector, nothing is completed: the new size without them
- *    would be a loss.
- * 6. A write into sectors that were written already and do not change the size needs no handle: only a flush (overwrite_ticket).
+ * 4. The size is raised by the last handle of a round, never above what was the end of file
+ *    when the write was sent.
+ * 5. While the item holds bytes that have not reached their sector, nothing is completed: the
+ *    new size without them would be a loss.
+ * 6. A write into sectors that were written already and do not change the size needs no handle:
+ *    only a flush (overwrite_ticket).
  */
 #include <stdlib.h>
 
@@ -89,7 +93,7 @@ void done_size(struct inode *ip, u64 size)
 /* ---- taking back ---- */
 
 /* Cuts one entry; a piece behind the cut becomes an entry of its own. */
-static void clip_one(struct inode *ip, struct done_list *list, struct done_io *d, u64 start, u64 end)
+static void clip_one(struct inode *ip, struct done_io *d, u64 start, u64 end)
 {
 	u64 from = MAX(start, d->sector), to = MIN(end, d->sector + d->nr);
 	struct done_io *tail;
@@ -104,7 +108,7 @@ static void clip_one(struct inode *ip, struct done_list *list, struct done_io *d
 		tail->sector = to;
 		tail->disk = d->disk + (to - d->sector);
 		tail->nr = (u32)(d->sector + d->nr - to);
-		TAILQ_INSERT_AFTER(list, d, tail, link);
+		TAILQ_INSERT_AFTER(&ip->done, d, tail, link);
 		ip->nr_done++;
 	}
 	d->nr = (u32)(from - d->sector);
@@ -117,7 +121,7 @@ void done_clip(struct inode *ip, u64 start, u64 end, u64 size)
 	mutex_lock(&ip->state);
 	ASSERT(TAILQ_EMPTY(&ip->completing));
 	TAILQ_FOREACH (d, &ip->done, link) {
-		clip_one(ip, &ip->done, d, start, end);
+		clip_one(ip, d, start, end);
 		d->size_end = MIN(d->size_end, size);
 	}
 	mutex_unlock(&ip->state);
@@ -257,7 +261,8 @@ static int complete_some(struct inode *ip, u64 ticket)
 	while (!r && c.from < c.nr) {
 		choose(&c, &ip->fs->geo);
 		c.size = c.to == c.nr ? size : 0;
-		r = jnl_run(ip->fs->jnl, COMPLETE_CREDITS + 4 + BTREE_CREDITS, complete_body, &c, NULL);
+		r = jnl_run(ip->fs->jnl, COMPLETE_CREDITS + 4 + BTREE_CREDITS, complete_body, &c,
+			    NULL);
 		if (!r)
 			c.from = c.to;
 	}

@@ -1,12 +1,16 @@
 /*
- * Delayed allocation: ranges of a file that have space reserved and no place, and giving them one.
+ * Delayed allocation: ranges of a file that have space reserved and no place, and giving them
+ * one.
  *
- * 1. Ranges are block-aligned, disjoint, and neighbours are joined; where a range is, the extent tree has a hole.
- * 2. Reserved for an inode: all sectors of its ranges, and a share for the tree nodes that mapping them may need: one sector a
- *    range and one for each SHARE_BLOCKS blocks. (A leaf of 16 KiB holds at least 200 extents, so 64 blocks in 64 extents
- *    need far less than the 1 + 1 sectors.)
- * 3. A range gets its place in one handle: space, extents, and its end as a delayed range are published together. `place`
- *    keeps truncate and other allocators away meanwhile; writers only add.
+ * 1. Ranges are block-aligned, disjoint, and neighbours are joined; where a range is, the
+ *    extent tree has a hole.
+ * 2. Reserved for an inode: all sectors of its ranges, and a share for the tree nodes that
+ *    mapping them may need: one sector a range and one for each SHARE_BLOCKS blocks. (A leaf of
+ *    16 KiB holds at least 200 extents, so 64 blocks in 64 extents need far less than the 1 + 1
+ *    sectors.)
+ * 3. A range gets its place in one handle: space, extents, and its end as a delayed range are
+ *    published together. `place` keeps truncate and other allocators away meanwhile; writers
+ *    only add.
  *
  * Locks: ip->state for the tree, ip->place for allocation.
  */
@@ -46,7 +50,10 @@ struct delalloc *delalloc_first(struct inode *ip, u64 sector)
 	return found;
 }
 
-/* Adds a range to the tree, joined with its neighbours. Frees `d` if another range took it in. state held. */
+/*
+ * Adds a range to the tree, joined with its neighbours. Frees `d` if another range took it in.
+ * state held.
+ */
 static void insert(struct inode *ip, struct delalloc *d)
 {
 	struct delalloc *prev, *next;
@@ -135,7 +142,10 @@ u64 delalloc_remove(struct inode *ip, u64 start, u64 end, bool placed, struct de
 
 	while ((d = delalloc_first(ip, start)) && d->start < end)
 		sectors += cut(ip, d, start, end, spare);
-	/* A split may want more than there is: then the share stays short by one until the next change. */
+	/*
+	 * A split may want more than there is: then the share stays short by one until the next
+	 * change.
+	 */
 	share = share_for(ip->delalloc_ranges, ip->delalloc_blocks);
 	share = ip->delalloc_share - MIN(ip->delalloc_share, share);
 	ip->delalloc_share -= share;
@@ -193,7 +203,10 @@ static int allocate_body(struct view *v, void *arg)
 	return r ? r : view_on_publish(v, allocate_published, a);
 }
 
-/* The first delayed range of [start, end) sectors gets a place, perhaps only its beginning. -ENOENT: there is none. */
+/*
+ * The first delayed range of [start, end) sectors gets a place, perhaps only its beginning.
+ * -ENOENT: there is none.
+ */
 static int allocate_one(struct inode *ip, u64 start, u64 end)
 {
 	struct allocate a = { .edit.ip = ip };

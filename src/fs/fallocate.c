@@ -1,10 +1,13 @@
 /*
  * fallocate: space without data, and holes.
  *
- * 1. Allocated space is unwritten by the map: it reads as zero at no cost. Delayed ranges count as allocated.
- * 2. Whole blocks are freed or allocated; what covers a block in part is zeroed through the cache.
- * 3. ZERO_RANGE frees whole blocks and allocates others: a sector that was written and becomes unwritten
- *    may take new content only when that is durable, and freed space obeys this anyway (it is busy).
+ * 1. Allocated space is unwritten by the map: it reads as zero at no cost. Delayed ranges count
+ *    as allocated.
+ * 2. Whole blocks are freed or allocated; what covers a block in part is zeroed through the
+ *    cache.
+ * 3. ZERO_RANGE frees whole blocks and allocates others: a sector that was written and becomes
+ *    unwritten may take new content only when that is durable, and freed space obeys this
+ *    anyway (it is busy).
  */
 #include <linux/falloc.h>
 
@@ -55,7 +58,10 @@ static int place_body(struct view *v, void *arg)
 	return r ? r : view_on_publish(v, place_published, a);
 }
 
-/* One extent at the beginning of a hole; *nr sectors were placed. It is reserved first, as others' space is. */
+/*
+ * One extent at the beginning of a hole; *nr sectors were placed. It is reserved first, as
+ * others' space is.
+ */
 static int place_some(struct inode *ip, u64 sector, u64 want, u32 *nr)
 {
 	struct place a = { .edit.ip = ip, .sector = sector };
@@ -140,7 +146,10 @@ static int preallocate(struct inode *ip, bool keep_size, u64 pos, u64 len)
 	return r;
 }
 
-/* Zeroes what covers blocks in part, frees the blocks between: [*first, *last) sectors, empty if there are none. */
+/*
+ * Zeroes what covers blocks in part, frees the blocks between: [*first, *last) sectors, empty
+ * if there are none.
+ */
 static int punch(struct inode *ip, u64 pos, u64 len, u64 *first, u64 *last)
 {
 	u64 bytes = (u64)file_block(ip) << SECTOR_SHIFT, end = pos + len;

@@ -1,15 +1,20 @@
 /*
  * The flusher: writes back what has been dirty for long, or when there is much of it.
  *
- * One round takes the queued inodes in batches, each inode in turns of TURN_SECTORS, so that the runs on the disk are long
- * and files are not interleaved. The batch goes on while some of its inodes have more that is due.
+ * One round takes the queued inodes in batches, each inode in turns of TURN_SECTORS, so that
+ * the runs on the disk are long and files are not interleaved. The batch goes on while some of
+ * its inodes have more that is due.
  *
- * 1. Queued inodes are referenced while they are worked on. One leaves the queue only when it is idle, seen under dirty_lock,
- *    which every writer takes after it has dirtied something: none is forgotten.
+ * 1. Queued inodes are referenced while they are worked on. One leaves the queue only when it
+ *    is idle, seen under dirty_lock, which every writer takes after it has dirtied something:
+ *    none is forgotten.
  * 2. No inode lock is taken: readers and writers of the file go on.
- * 3. Data that can't be written stays dirty and is tried again after RETRY_MS; the log says so once an inode.
- * 4. An inode whose item is behind its attributes in memory (a mode, times) is stored when it is that old, too.
- * 5. A change waits at most half of commit_ms here, and the other half in the running transaction (journal).
+ * 3. Data that can't be written stays dirty and is tried again after RETRY_MS; the log says so
+ *    once an inode.
+ * 4. An inode whose item is behind its attributes in memory (a mode, times) is stored when it
+ *    is that old, too.
+ * 5. A change waits at most half of commit_ms here, and the other half in the running
+ *    transaction (journal).
  */
 #include "base/err.h"
 #include "base/log.h"
@@ -61,7 +66,7 @@ static void note_result(struct inode *ip, int r)
 		ip->wb_retry_ns = now_ns() + RETRY_MS * NS_PER_MS;
 	mutex_unlock(&ip->state);
 	if (r && !again)
-		log_err("inode %llu: data can't be written (%s); it stays in memory and is tried again",
+		log_err("inode %llu: data can't be written (%s); it stays in memory, tried again",
 			(unsigned long long)ip->ino, err_text(r));
 }
 
@@ -136,7 +141,9 @@ static int flush_batch(struct inode **batch, unsigned n, bool all)
 	return err;
 }
 
-/* A full round makes new space part of its files; one flush of the device serves all of a batch. */
+/*
+ * A full round makes new space part of its files; one flush of the device serves all of a batch.
+ */
 static int complete_batch(struct inode **batch, unsigned n)
 {
 	int err = 0;

@@ -2,16 +2,20 @@
  * Taking space away from files, and changing their size.
  *
  * Shrinking, in this order:
- *   memory    the size; the cache behind it (waits for I/O); delayed ranges and finished writes behind it
- *   handle 1  the item's size; in the last block, map entries behind the end become 0; as many extents as fit; if some are
- *             left, an orphan entry TRUNCATE
+ *   memory    the size; the cache behind it (waits for I/O); delayed ranges and finished writes
+ *             behind it
+ *   handle 1  the item's size; in the last block, map entries behind the end become 0; as many
+ *             extents as fit; if some are left, an orphan entry TRUNCATE
  *   handle n  more extents; the last one removes the entry
  *
- * 1. Space is freed only after no I/O to it is under way (cache_drop) and no completion will speak of it (done_clip).
- * 2. Whole sectors behind the end of file in its last block are unwritten by the map, so that growing shows zeroes.
- * 3. What lies behind the end in its last sector is zeroed in the cache when the file shrinks, and is on the disk before
- *    the file grows again (file_before_growth).
- * 4. A larger size is published only when everything below is complete, because the item's size never exceeds what is written.
+ * 1. Space is freed only after no I/O to it is under way (cache_drop) and no completion will
+ *    speak of it (done_clip).
+ * 2. Whole sectors behind the end of file in its last block are unwritten by the map, so that
+ *    growing shows zeroes.
+ * 3. What lies behind the end in its last sector is zeroed in the cache when the file shrinks,
+ *    and is on the disk before the file grows again (file_before_growth).
+ * 4. A larger size is published only when everything below is complete, because the item's size
+ *    never exceeds what is written.
  */
 #include <stdlib.h>
 
@@ -71,7 +75,10 @@ static int size_in(struct view *v, struct free_run *a)
 	int r;
 
 	a->edit.disk_size = MIN(a->edit.disk_size, a->size);
-	/* The item's old bytes: those that are left were written to their sector, or the new size is 0. */
+	/*
+	 * The item's old bytes: those that are left were written to their sector, or the new
+	 * size is 0.
+	 */
 	a->was_inline = a->ip->inl_on_disk;
 	r = a->was_inline ? inline_clear_in(v, &a->edit) : 0;
 	if (!r)
@@ -177,8 +184,8 @@ static void size_set(struct inode *ip, u64 size)
 }
 
 /*
- * The item still holds bytes that have not reached their sector, and some of them stay: they must get there first, because
- * the item gives them up with the new size.
+ * The item still holds bytes that have not reached their sector, and some of them stay: they
+ * must get there first, because the item gives them up with the new size.
  */
 static int move_out(struct inode *ip, u64 size)
 {

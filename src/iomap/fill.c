@@ -1,8 +1,9 @@
 /*
  * Filling folios: the mapping operations of file data.
  *
- * iomap_fill() reads in the calling thread. iomap_fill_async() makes the whole plan first (lookups may
- * block and may fail), then sends it through the shared ring; the last request to end marks, unlocks and puts the folio.
+ * iomap_fill() reads in the calling thread. iomap_fill_async() makes the whole plan first
+ * (lookups may block and may fail), then sends it through the shared ring; the last request to
+ * end marks, unlocks and puts the folio.
  *
  * 1. An asynchronous fill owns the folio lock and one reference from its start to its end.
  * 2. What failed stays stale: the next reader fills it again and gets the error.
@@ -43,7 +44,10 @@ static void async_put(struct async_fill *a)
 	folio_put(folio);
 }
 
-/* In the reaper thread. Requests of one folio end one after another there, or in the submitter: marking needs no lock. */
+/*
+ * In the reaper thread. Requests of one folio end one after another there, or in the submitter:
+ * marking needs no lock.
+ */
 static void async_done(struct blk_io *io)
 {
 	struct request *rq = container_of(io, struct request, io);

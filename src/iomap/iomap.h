@@ -2,18 +2,18 @@
  * iomap: from file ranges to disk ranges, and the loop bodies that move data: buffered read and
  * write, fill, readahead, writeback, zeroing, truncation of the cache, seek.
  *
- * The file system gives, per file, operations that map a byte range (struct iomap_ops); everything
- * else about folios and I/O is here. No function outside iomap and those operations translates a
- * file offset into a disk address.
+ * The file system gives, per file, operations that map a byte range (struct iomap_ops);
+ * everything else about folios and I/O is here. No function outside iomap and those operations
+ * translates a file offset into a disk address.
  *
  *	while ((r = iomap_iter(&it)) > 0)
  *		it.done = body(&it);
  *
- * A mapping is sampled before the folio lock is taken, so a body asks iomap_iter_valid() again under the lock
- * (cookie) and returns 0 to have the range mapped anew.
+ * A mapping is sampled before the folio lock is taken, so whoever uses its disk address
+ * asks iomap_ops.valid() again under the lock (cookie), and maps anew if need be.
  * Units: bytes for file offsets, sectors for disk addresses.
- * Locks: the caller holds the inode's lock (RANK_INODE) as each function says; folio locks are taken
- * here; operations are called with or without a folio lock as they say.
+ * Locks: the caller holds the inode's lock (RANK_INODE) as each function says; folio locks are
+ * taken here; operations are called with or without a folio lock as they say.
  * Source of the idea: fs/iomap of the Linux kernel.
  */
 #ifndef FOLIOFS_IOMAP_IOMAP_H
@@ -27,12 +27,12 @@ enum iomap_type {
 	IOMAP_HOLE,      /* nothing there: reads zero */
 	IOMAP_DELALLOC,  /* space is reserved, not placed yet; only dirty folios hold data */
 	IOMAP_MAPPED,    /* on disk at `disk`; sectors that the map says are unwritten read zero */
-	IOMAP_INLINE,    /* in the inode item: offset 0, `inline_data` valid until the inode changes */
+	IOMAP_INLINE,    /* in the inode item: all of sector 0 */
 };
 
 enum iomap_flags {       /* what the mapping is wanted for */
 	IOMAP_READ      = 0,
-	IOMAP_WRITE     = 1u << 0,  /* reserve space for holes (delayed allocation); -ENOSPC, -EFBIG */
+	IOMAP_WRITE     = 1u << 0,  /* reserve space for holes; -ENOSPC, -EFBIG */
 	IOMAP_WRITEBACK = 1u << 1,  /* only look up; iomap_ops.allocate came before */
 	IOMAP_REPORT    = 1u << 2,  /* seek, fiemap */
 };
@@ -60,29 +60,36 @@ struct iomap_ioend {
 
 struct iomap_ops {
 	/*
-	 * Map (part of) [pos, pos+len). Returns 0 and a mapping that contains pos (it may begin before and end
-	 * after the range), or -errno. May do metadata I/O. IOMAP_WRITE: caller holds the inode
-	 * exclusively; on success the returned part of a hole has become DELALLOC (or INLINE stays
-	 * INLINE if the file with this write still fits).
+	 * Map (part of) [pos, pos+len). Returns 0 and a mapping that contains pos (it may begin
+	 * before and end after the range), or -errno. May do metadata I/O. IOMAP_WRITE: caller
+	 * holds the inode exclusively; on success the returned part of a hole has become
+	 * DELALLOC (or INLINE stays INLINE if the file with this write still fits).
 	 */
 	int (*map)(struct iomap_file *f, u64 pos, u64 len, unsigned flags, struct iomap *out);
 	bool (*valid)(struct iomap_file *f, const struct iomap *m);
 	/*
-	 * Before writeback of [start, end) bytes, no folio lock held: give every delayed range in it a place on
-	 * the disk (one long extent where possible; may go beyond the range). Runs handles.
+	 * Before writeback of [start, end) bytes, no folio lock held: give every delayed range
+	 * in it a place on the disk (one long extent where possible; may go beyond the range).
+	 * Runs handles.
 	 */
 	int (*allocate)(struct iomap_file *f, u64 start, u64 end);
 	/*
-	 * Sector map entries of nr sectors from disk sector `disk`: 0 = unwritten, reads as zero (pending
-	 * written sectors already count as written); 2 = bad; else written. May do metadata I/O.
+	 * Sector map entries of nr sectors from disk sector `disk`: 0 = unwritten, reads as
+	 * zero (pending written sectors already count as written); 2 = bad; else written. May
+	 * do metadata I/O.
 	 */
 	int (*map_entries)(struct iomap_file *f, u64 disk, u32 nr, u32 *entries);
-	/* Contents of an INLINE file: up to SECTOR_SIZE bytes, zero padded by the caller. Returns length. */
+	/*
+	 * Contents of an INLINE file: up to SECTOR_SIZE bytes, zero padded by the caller.
+	 * Returns length.
+	 */
 	int (*inline_read)(struct iomap_file *f, void *buf);
 	/* Writeback of an INLINE file: store the first `size` bytes. Folio locked. */
 	int (*inline_write)(struct iomap_file *f, const void *data, u64 size);
-	/* A range was written (or failed). Called in the thread that runs the writeback, before the folio's
-	 * writeback ends, so that a later fill already knows. Must not block. */
+	/*
+	 * A range was written (or failed). Called in the thread that runs the writeback, before
+	 * the folio's writeback ends, so that a later fill already knows. Must not block.
+	 */
 	void (*ioend)(struct iomap_file *f, const struct iomap_ioend *io);
 };
 
@@ -91,11 +98,12 @@ struct iomap_file {
 	struct mapping mapping;
 	const struct iomap_ops *ops;
 	struct blk_dev *dev;
-	u64 size;                /* bytes, in memory; atomic; changed under the exclusive inode lock */
+	u64 size;                /* bytes, in memory; atomic; changed under the inode lock */
 	u64 ino;                 /* for messages */
 };
 
-void iomap_file_init(struct iomap_file *f, const struct iomap_ops *ops, struct blk_dev *dev, u64 ino);
+void iomap_file_init(struct iomap_file *f, const struct iomap_ops *ops, struct blk_dev *dev,
+		     u64 ino);
 void iomap_file_fini(struct iomap_file *f);
 
 /* ---- iterator ---- */
@@ -107,7 +115,7 @@ struct iomap_iter {
 	struct iomap map;
 	int error;               /* a body may set it to stop */
 };
-int iomap_iter(struct iomap_iter *it);   /* 1: it->map is valid for it->pos; 0: at the end; -errno */
+int iomap_iter(struct iomap_iter *it);   /* 1: it->map is valid for it->pos; 0: the end; -errno */
 
 /* ---- reading ---- */
 
@@ -119,9 +127,10 @@ struct iomap_slice {
 };
 #define IOMAP_ZERO_SLICE_MAX (64u << 10)   /* length of the shared page of zeroes */
 /*
- * Up to max slices that cover [pos, min(pos+len, size)) from pos on, filled and uptodate. Returns the number,
- * *bytes what they cover (less than asked when slices run out: call again). All missing sectors are read in
- * one pipelined batch, not folio by folio. Inode lock shared. ra may be NULL.
+ * Up to max slices that cover [pos, min(pos+len, size)) from pos on, filled and uptodate.
+ * Returns the number, *bytes what they cover (less than asked when slices run out: call again).
+ * All missing sectors are read in one pipelined batch, not folio by folio. Inode lock shared.
+ * ra may be NULL.
  */
 int iomap_read_slices(struct iomap_file *f, u64 pos, u64 len, struct readahead *ra,
 		      struct iomap_slice *slices, unsigned max, u64 *bytes);
@@ -131,32 +140,41 @@ ssize_t iomap_read(struct iomap_file *f, u64 pos, void *buf, u64 len, struct rea
 /* ---- writing ---- */
 
 /*
- * Copies buf into the cache at pos: reads only sectors that are partly covered and hold data; raises f->size as it
- * goes; zeroes between the old end of file and pos belong to the caller (iomap_zero_eof). Inode
- * lock exclusive. Bytes written (short when space ran out on the way), or -errno when none. Does not throttle:
- * the caller calls cache_throttle() before it takes the inode lock.
+ * Copies buf into the cache at pos: reads only sectors that are partly covered and hold data;
+ * raises f->size as it goes; zeroes between the old end of file and pos belong to the caller
+ * (iomap_zero_eof). Inode lock exclusive. Bytes written (short when space ran out on the way),
+ * or -errno when none. Does not throttle: the caller calls cache_throttle() before it takes the
+ * inode lock.
  */
 ssize_t iomap_write(struct iomap_file *f, u64 pos, const void *buf, u64 len);
-/* Zero bytes [pos, pos+len) that hold data (holes and unwritten sectors stay so); not past f->size rounded up to a sector. */
+/*
+ * Zero bytes [pos, pos+len) that hold data (holes and unwritten sectors stay so); not past
+ * f->size rounded up to a sector.
+ */
 int iomap_zero(struct iomap_file *f, u64 pos, u64 len);
 /* Rule 8: bytes from `size` to the end of its sector become zero (and dirty if they were not). */
 int iomap_zero_eof(struct iomap_file *f, u64 size);
 
 /* ---- writeback ---- */
 enum iomap_wb_flags {
-	IOMAP_WB_WAIT  = 1u << 0,   /* fsync: also waits for writeback already under way in the range */
+	IOMAP_WB_WAIT  = 1u << 0,   /* fsync: also waits for writeback that others began */
 };
 /*
- * Writes dirty sectors of [start, end) bytes: allocate, then long vectored writes over many folios in a
- * pipeline by this thread. nr_max = sectors to write at most (flushers; 0 = no limit), *written
- * (may be NULL). Returns the first error; failed sectors stay dirty. No inode lock needed.
+ * Writes dirty sectors of [start, end) bytes: allocate, then long vectored writes over many
+ * folios in a pipeline by this thread. nr_max = sectors to write at most (flushers; 0 = no
+ * limit), *written (may be NULL). Returns the first error; failed sectors stay dirty. No inode
+ * lock needed.
  */
-int iomap_writeback(struct iomap_file *f, u64 start, u64 end, unsigned flags, u64 nr_max, u64 *written);
+int iomap_writeback(struct iomap_file *f, u64 start, u64 end, unsigned flags, u64 nr_max,
+		    u64 *written);
 
 /* ---- truncate, punch, seek ---- */
 
-/* The cache's part of a shrink to `size` (f->size is lowered first by the caller, exclusive): waits for I/O
- * beyond it, drops folios, zeroes the tail of the last sector (dirtying it if it holds data). */
+/*
+ * The cache's part of a shrink to `size` (f->size is lowered first by the caller, exclusive):
+ * waits for I/O beyond it, drops folios, zeroes the tail of the last sector (dirtying it if it
+ * holds data).
+ */
 int iomap_truncate_cache(struct iomap_file *f, u64 size);
 /* SEEK_DATA / SEEK_HOLE; -ENXIO. Inode shared. */
 s64 iomap_seek(struct iomap_file *f, u64 pos, int whence);

@@ -2,7 +2,8 @@
  * The iterator, and the life of an iomap_file.
  *
  * 1. it->map contains it->pos whenever iomap_iter() returned 1.
- * 2. A mapping that the body has not used up is kept, as long as it is valid; a body that did nothing gets a new one.
+ * 2. A mapping that the body has not used up is kept, as long as it is valid; a body that did
+ *    nothing gets a new one.
  */
 #include "base/err.h"
 #include "iomap/request.h"
@@ -33,7 +34,8 @@ int iomap_iter(struct iomap_iter *it)
 	return 1;
 }
 
-void iomap_file_init(struct iomap_file *f, const struct iomap_ops *ops, struct blk_dev *dev, u64 ino)
+void iomap_file_init(struct iomap_file *f, const struct iomap_ops *ops, struct blk_dev *dev,
+		     u64 ino)
 {
 	mapping_init(&f->mapping, &iomap_mapping_ops, f);
 	f->ops = ops;

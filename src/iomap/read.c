@@ -2,15 +2,20 @@
  * Buffered reading: slices of folios.
  *
  * One round of iomap_read_slices() goes through the range twice:
- *   look   take a reference to each folio (new ones where nothing is cached, none for holes), no folio lock is kept;
- *   fill   only if something is missing: lock the folios in ascending order, plan all missing sectors, read them in one
- *          pipeline, unlock.
+ *   look   take a reference to each folio (new ones where nothing is cached, none for holes),
+ *          no folio lock is kept;
+ *   fill   only if something is missing: lock the folios in ascending order, plan all missing
+ *          sectors, read them in one pipeline, unlock.
  *
  * 1. A read that hits looks up no mapping and takes no folio lock.
- * 2. No memory is asked for while folio locks are held: whoever must clean our folios to make room could not.
- * 3. The inode's lock is held shared: no hole becomes data, and no referenced folio leaves the mapping.
- * 4. One round pins at most 1/16 of the cache, so that many readers of much do not use up a small one.
- * 5. A slice is cut before the first sector that could not be read; the error is returned only by a read that begins there.
+ * 2. No memory is asked for while folio locks are held: whoever must clean our folios to make
+ *    room could not.
+ * 3. The inode's lock is held shared: no hole becomes data, and no referenced folio leaves the
+ *    mapping.
+ * 4. One round pins at most 1/16 of the cache, so that many readers of much do not use up a
+ *    small one.
+ * 5. A slice is cut before the first sector that could not be read; the error is returned only
+ *    by a read that begins there.
  */
 #include <string.h>
 
@@ -31,15 +36,21 @@ struct gather {
 	bool missing;           /* some slice is not uptodate */
 };
 
+/* Bytes into its folio. */
+static size_t slice_offset(const struct iomap_slice *s)
+{
+	return (size_t)((const u8 *)s->data - (const u8 *)folio_data(s->folio));
+}
+
 static u32 slice_first(const struct iomap_slice *s)
 {
-	return (u32)(((const u8 *)s->data - (const u8 *)folio_data(s->folio)) >> SECTOR_SHIFT);
+	return (u32)(slice_offset(s) >> SECTOR_SHIFT);
 }
 
 /* Sectors of its folio that a slice touches. */
 static u32 slice_sectors(const struct iomap_slice *s)
 {
-	size_t off = (size_t)((const u8 *)s->data - (const u8 *)folio_data(s->folio));
+	size_t off = slice_offset(s);
 
 	return (u32)(bytes_to_sectors_up(off + s->len) - (off >> SECTOR_SHIFT));
 }
@@ -114,8 +125,8 @@ static int gather_look(struct gather *g)
 }
 
 /*
- * What of the locked folio should be read: what the slice needs; of a folio that holds nothing yet, all that lies before the
- * end of the file, because its size was chosen for that.
+ * What of the locked folio should be read: what the slice needs; of a folio that holds nothing
+ * yet, all that lies before the end of the file, because its size was chosen for that.
  */
 static void fill_range(struct gather *g, const struct iomap_slice *s, u32 *first, u32 *end)
 {
@@ -179,7 +190,7 @@ static void gather_put(struct gather *g, unsigned from)
 static bool slice_trim(struct iomap_slice *s)
 {
 	u32 first = slice_first(s), nr = slice_sectors(s), good = 0;
-	size_t lead = (size_t)((const u8 *)s->data - (const u8 *)folio_data(s->folio)) & SECTOR_MASK;
+	size_t lead = slice_offset(s) & SECTOR_MASK;
 
 	if (folio_range_uptodate(s->folio, first, nr) &&
 	    !folio_range_poisoned(s->folio, first, nr))

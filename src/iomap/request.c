@@ -1,10 +1,13 @@
 /*
  * Requests and read plans.
  *
- * 1. A request is contiguous in the file and on the disk; its pieces are in ascending order, so iov[i] belongs to piece[i].
- * 2. Mappings and sector-map entries are looked up while the folio is locked and the sectors are stale. A stale sector has its contents on
- *    the disk or reads as zero: it can't have been written and evicted between the lookup and the read.
- * 3. A request that fails is read again sector by sector, so that one bad sector costs only itself.
+ * 1. A request is contiguous in the file and on the disk; its pieces are in ascending order, so
+ *    iov[i] belongs to piece[i].
+ * 2. Mappings and sector-map entries are looked up while the folio is locked and the sectors
+ *    are stale. A stale sector has its contents on the disk or reads as zero: it can't have
+ *    been written and evicted between the lookup and the read.
+ * 3. A request that fails is read again sector by sector, so that one bad sector costs only
+ *    itself.
  *
  * Locks: the folios of a plan are locked by the caller; lookups may do metadata I/O.
  */
@@ -227,7 +230,8 @@ int read_plan_run(struct read_plan *p)
 			continue;
 		}
 		for (unsigned i = 0; i < rq->io.nr_iov; i++)
-			folio_mark_uptodate(rq->piece[i].folio, rq->piece[i].first, rq->piece[i].nr);
+			folio_mark_uptodate(rq->piece[i].folio, rq->piece[i].first,
+					    rq->piece[i].nr);
 	}
 	stat_add(STAT_CACHE_FILLS, p->nr_sectors);
 	return p->error;

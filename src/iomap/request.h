@@ -1,6 +1,6 @@
 /*
- * Requests of iomap: one contiguous range of the disk, gathered out of pieces of several folios. Shared by read.c,
- * fill.c and writeback.c; not for other layers.
+ * Requests of iomap: one contiguous range of the disk, gathered out of pieces of several
+ * folios. Shared by read.c, fill.c and writeback.c; not for other layers.
  */
 #ifndef FOLIOFS_IOMAP_REQUEST_H
 #define FOLIOFS_IOMAP_REQUEST_H
@@ -9,7 +9,10 @@
 
 #include "iomap/iomap.h"
 
-/* Most pieces of one request: 1 MiB of single-sector folios; larger folios reach BLK_MAX_IO_SECTORS first. */
+/*
+ * Most pieces of one request: 1 MiB of single-sector folios; larger folios reach
+ * BLK_MAX_IO_SECTORS first.
+ */
 #define REQUEST_PIECES_MAX 256u
 
 struct request_piece {
@@ -29,7 +32,10 @@ struct request {
 };
 TAILQ_HEAD(request_list, request);
 
-/* An empty request at a place of file and disk with room for `pieces` (capped); NULL when memory is short. */
+/*
+ * An empty request at a place of file and disk with room for `pieces` (capped); NULL when
+ * memory is short.
+ */
 struct request *request_new(enum blk_op op, u64 sector, u64 disk, unsigned pieces);
 void request_free(struct request *rq);
 /* Does a piece at these addresses continue the request, and is there room for it? */
@@ -37,8 +43,8 @@ bool request_takes(const struct request *rq, u64 sector, u64 disk, u32 nr);
 void request_add(struct request *rq, struct folio *folio, u32 first, u32 nr);
 
 /*
- * What must be read to make stale sectors uptodate. All folios that were added stay locked and referenced by the caller
- * until the plan has been carried out.
+ * What must be read to make stale sectors uptodate. All folios that were added stay locked and
+ * referenced by the caller until the plan has been carried out.
  */
 struct read_plan {
 	struct iomap_file *file;
@@ -51,19 +57,24 @@ struct read_plan {
 
 void read_plan_init(struct read_plan *p, struct iomap_file *file, unsigned pieces);
 void read_plan_fini(struct read_plan *p);
-/* Stale sectors of a locked folio: zeroes what reads as zero at once, plans reads for the rest. */
+/*
+ * Stale sectors of a locked folio: zeroes what reads as zero at once, plans reads for the rest.
+ */
 int read_plan_add(struct read_plan *p, struct folio *folio, u32 first, u32 nr);
 /* Reads everything in one pipeline and marks what succeeded; returns p->error. */
 int read_plan_run(struct read_plan *p);
 
 /*
- * Which of nr (at most SECTORS_DATA_MAX) sectors from `sector`, all inside the mapping m, hold data: dirty in the cache, or
- * written by the map. Waits for writeback. A hole has none.
+ * Which of nr (at most SECTORS_DATA_MAX) sectors from `sector`, all inside the mapping m, hold
+ * data: dirty in the cache, or written by the map. Waits for writeback. A hole has none.
  */
 #define SECTORS_DATA_MAX 512u
 int sectors_data(struct iomap_file *f, const struct iomap *m, u64 sector, u32 nr, u64 *bits);
 
-/* Makes [off, off+len) bytes of a locked folio zero: reads the sectors that are covered in part, dirties all. */
+/*
+ * Makes [off, off+len) bytes of a locked folio zero: reads the sectors that are covered in
+ * part, dirties all.
+ */
 int folio_zero_bytes(struct folio *folio, u32 off, u32 len);
 
 static inline u64 iomap_end(const struct iomap *m)

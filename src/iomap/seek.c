@@ -1,6 +1,6 @@
 /*
- * SEEK_DATA and SEEK_HOLE, exact to the sector: dirty or written sectors are data, everything else is a hole. The end of the
- * file is a hole, too.
+ * SEEK_DATA and SEEK_HOLE, exact to the sector: dirty or written sectors are data, everything
+ * else is a hole. The end of the file is a hole, too.
  */
 #include <unistd.h>
 
@@ -9,8 +9,8 @@
 #include "iomap/request.h"
 
 /*
- * Looks for a sector that is data (or is not) in at most SECTORS_DATA_MAX sectors of the mapping: true and *found (bytes), or
- * false and *done (bytes without one).
+ * Looks for a sector that is data (or is not) in at most SECTORS_DATA_MAX sectors of the
+ * mapping: true and *found (bytes), or false and *done (bytes without one).
  */
 static int seek_some(struct iomap_iter *it, bool data, bool *hit, u64 *found, u64 *done)
 {

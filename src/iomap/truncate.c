@@ -1,6 +1,7 @@
 /*
- * The cache's part of making a file shorter. The size in memory is lowered before, so that writeback and reads that begin now stay below it;
- * cache_drop() waits for I/O that began earlier.
+ * The cache's part of making a file shorter. The size in memory is lowered before, so that
+ * writeback and reads that begin now stay below it; cache_drop() waits for I/O that began
+ * earlier.
  */
 #include "base/err.h"
 #include "iomap/request.h"

@@ -1,12 +1,14 @@
 /*
  * Buffered writing: bytes into the cache.
  *
- * 1. A sector that the write covers whole is never read; one that it covers in part is made uptodate first.
+ * 1. A sector that the write covers whole is never read; one that it covers in part is made
+ *    uptodate first.
  * 2. A folio under writeback is waited for before it is changed: what goes to the disk is stable.
- * 3. The size is raised under the folio lock, before the sectors are dirty: writeback zeroes what lies behind the end of
- *    the file, and must not see new bytes there.
- * 4. Space was reserved by iomap_ops.map(IOMAP_WRITE) before the folio lock; only the holder of the exclusive inode lock could
- *    take it away, so the mapping need not be asked again under the folio lock. No disk address is used here.
+ * 3. The size is raised under the folio lock, before the sectors are dirty: writeback zeroes
+ *    what lies behind the end of the file, and must not see new bytes there.
+ * 4. Space was reserved by iomap_ops.map(IOMAP_WRITE) before the folio lock; only the holder of
+ *    the exclusive inode lock could take it away, so the mapping need not be asked again under
+ *    the folio lock. No disk address is used here.
  */
 #include <string.h>
 

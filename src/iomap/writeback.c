@@ -1,15 +1,17 @@
 /*
  * Writeback: dirty sectors to the disk, in writes as long as the disk layout allows.
  *
- * 1. Space is allocated before, without folio locks. What is still without a place when its folio's turn comes was dirtied later, and
- *    stays dirty.
- * 2. Per folio, under its lock: dirty runs are mapped, sectors behind the end of the file are left alone, the tail of the last
- *    sector is zeroed, the dirty bits go and FOLIO_WRITEBACK comes. Then the lock goes: readers may look, writers wait.
- * 3. Each range ends once: first iomap_ops.ioend, so that a later fill knows that the sectors are written, then
- *    folio_end_writeback(), which wakes writers or makes the range dirty again.
- * 4. A write that fails is repeated sector by sector, so that only the sectors that really fail stay dirty.
- * 5. This thread reaps its own I/O. So it never waits for anybody (folio lock, writeback of others) while it has writes under
- *    way, or two threads could wait for each other.
+ * 1. Space is allocated before, without folio locks. What is still without a place when its
+ *    folio's turn comes was dirtied later, and stays dirty.
+ * 2. Per folio, under its lock: dirty runs are mapped, sectors behind the end of the file are
+ *    left alone, the tail of the last sector is zeroed, the dirty bits go and FOLIO_WRITEBACK
+ *    comes. Then the lock goes: readers may look, writers wait.
+ * 3. Each range ends once: first iomap_ops.ioend, so that a later fill knows that the sectors
+ *    are written, then folio_end_writeback(), which wakes writers or makes the range dirty again.
+ * 4. A write that fails is repeated sector by sector, so that only the sectors that really fail
+ *    stay dirty.
+ * 5. This thread reaps its own I/O. So it never waits for anybody (folio lock, writeback of
+ *    others) while it has writes under way, or two threads could wait for each other.
  */
 #include <string.h>
 
@@ -94,7 +96,10 @@ static void wb_done(struct blk_io *io)
 	request_free(rq);
 }
 
-/* One piece of a failed request, sector by sector; the folio's count of ranges grows to one for each sector. */
+/*
+ * One piece of a failed request, sector by sector; the folio's count of ranges grows to one for
+ * each sector.
+ */
 static void wb_retry_piece(struct wb *w, struct request *rq, unsigned i, u32 skip, u32 *failed)
 {
 	struct request_piece *pc = &rq->piece[i];
@@ -225,7 +230,9 @@ static int wb_inline(struct wb *w, struct folio *folio, u64 size)
 	return r;
 }
 
-/* A dirty run: what has a place on the disk and lies before the end of the file becomes ranges. */
+/*
+ * A dirty run: what has a place on the disk and lies before the end of the file becomes ranges.
+ */
 static int wb_run(struct wb *w, struct folio *folio, u32 first, u32 nr, u64 size)
 {
 	u64 eof = bytes_to_sectors_up(size);
@@ -259,13 +266,17 @@ static void wb_zero_tail(struct folio *folio, u64 size)
 {
 	u64 start = folio->index << SECTOR_SHIFT, tail;
 
-	if (size <= start || size - start >= folio_bytes(folio) || IS_ALIGNED(size, (u64)SECTOR_SIZE))
+	if (size <= start || size - start >= folio_bytes(folio) ||
+	    IS_ALIGNED(size, (u64)SECTOR_SIZE))
 		return;
 	tail = size - start;
 	memset((u8 *)folio_data(folio) + tail, 0, ALIGN_UP(tail, (u64)SECTOR_SIZE) - tail);
 }
 
-/* The locked folio's ranges are chosen: under writeback with them. Unlocks; its reference is used up. */
+/*
+ * The locked folio's ranges are chosen: under writeback with them. Unlocks; its reference is
+ * used up.
+ */
 static void wb_begin(struct wb *w, struct folio *folio, u64 size)
 {
 	unsigned nr = w->nr_ranges;
@@ -316,7 +327,8 @@ static void wb_folio(struct wb *w, struct folio *folio, unsigned flags)
 		folio_wait_writeback(folio);
 	}
 	size = iomap_size(w->f);
-	while (!r && !folio_has(folio, FOLIO_DEAD) && folio_next_dirty(folio, at, last, &first, &nr)) {
+	while (!r && !folio_has(folio, FOLIO_DEAD) &&
+	       folio_next_dirty(folio, at, last, &first, &nr)) {
 		r = wb_run(w, folio, first, nr, size);
 		at = first + nr;
 	}
@@ -354,7 +366,8 @@ static void wb_pass(struct wb *w, unsigned flags)
 	blk_batch_fini(&w->batch);
 }
 
-int iomap_writeback(struct iomap_file *f, u64 start, u64 end, unsigned flags, u64 nr_max, u64 *written)
+int iomap_writeback(struct iomap_file *f, u64 start, u64 end, unsigned flags, u64 nr_max,
+		    u64 *written)
 {
 	struct mapping *m = &f->mapping;
 	struct wb w;

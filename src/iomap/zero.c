@@ -1,9 +1,11 @@
 /*
  * Zeroing bytes that hold data, and what "holds data" means.
  *
- * 1. A sector holds data when it is dirty in the cache or written by the sector map. The cache is asked first: a sector moves from
- *    the first to the second when its writeback ends, and writeback is waited for.
- * 2. Zeroes are written through the cache like any data; holes and unwritten sectors are left as they are.
+ * 1. A sector holds data when it is dirty in the cache or written by the sector map. The cache
+ *    is asked first: a sector moves from the first to the second when its writeback ends, and
+ *    writeback is waited for.
+ * 2. Zeroes are written through the cache like any data; holes and unwritten sectors are left
+ *    as they are.
  */
 #include <string.h>
 

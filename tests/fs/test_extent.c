@@ -1,5 +1,6 @@
 /*
- * Where file data lies: long extents whatever the order of writing, merged neighbours, and all of it found again by who frees it.
+ * Where file data lies: long extents whatever the order of writing, merged neighbours, and all
+ * of it found again by who frees it.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -104,7 +105,10 @@ START_TEST(a_file_written_in_order_is_one_extent)
 }
 END_TEST
 
-/* A quarter of the file at most stays dirty before it is written back: that many extents there may be. */
+/*
+ * A quarter of the file at most stays dirty before it is written back: that many extents there
+ * may be.
+ */
 START_TEST(a_file_written_backwards_is_in_few_extents)
 {
 	struct inode *f;
@@ -158,7 +162,10 @@ START_TEST(a_long_write_goes_to_the_device_in_long_requests)
 }
 END_TEST
 
-/* Every second block written and synced, then the others: neighbours join wherever the disk allows. */
+/*
+ * Every second block written and synced, then the others: neighbours join wherever the disk
+ * allows.
+ */
 START_TEST(many_extents_are_found_and_freed)
 {
 	struct inode *f;

@@ -1,5 +1,6 @@
 /*
- * Data of regular files on a whole file system: what is read, what survives a crash, what an fsync costs.
+ * Data of regular files on a whole file system: what is read, what survives a crash, what an
+ * fsync costs.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -55,7 +56,8 @@ static void expect(struct inode *f, u64 size, u64 hole, u64 hole_end)
 		u8 want = i >= hole && i < hole_end ? 0 : data[i];
 
 		if (back[i] != want)
-			ck_abort_msg("byte %llu is %u, not %u", (unsigned long long)i, back[i], want);
+			ck_abort_msg("byte %llu is %u, not %u", (unsigned long long)i, back[i],
+				     want);
 	}
 }
 
@@ -160,10 +162,11 @@ START_TEST(fsync_makes_data_and_size_durable)
 {
 	for (u32 block = 4096; block <= 2u << 20; block *= 8) {
 		struct inode *f;
+		u32 step = 1;
 
 		begin("ram:64M", block);
 		f = new_file("f");
-		for (u32 size = 0, step = 1; size + step < BIG; size += step, step = step * 2 + 77) {
+		for (u32 size = 0; size + step < BIG; size += step, step = step * 2 + 77) {
 			put_data(f, size, step);
 			OK(fs_fsync(f, step % 2));
 			f = crash(f, "f");
@@ -487,7 +490,10 @@ static void model_sync(unsigned i)
 	m[i].clean = true;
 }
 
-/* After a crash a file that was synced, and not touched again, is what it was; others are looked at as they are. */
+/*
+ * After a crash a file that was synced, and not touched again, is what it was; others are
+ * looked at as they are.
+ */
 static void model_crash(void)
 {
 	for (unsigned i = 0; i < NR_FILES; i++) {

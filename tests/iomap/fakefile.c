@@ -55,7 +55,8 @@ static int fake_map(struct iomap_file *file, u64 pos, u64 len, unsigned flags, s
 	if (pos + len > (u64)FAKE_SECTORS << SECTOR_SHIFT && (flags & IOMAP_WRITE))
 		return -EFBIG;
 	if (s >= FAKE_SECTORS) {
-		*out = (struct iomap){ pos & ~(u64)SECTOR_MASK, SECTOR_SIZE, 0, IOMAP_HOLE, f->seq };
+		*out = (struct iomap){ pos & ~(u64)SECTOR_MASK, SECTOR_SIZE, 0, IOMAP_HOLE,
+				       f->seq };
 		return 0;
 	}
 	mutex_lock(&f->lock);

@@ -1,6 +1,6 @@
 /*
- * A file for tests of iomap: block maps and the sector map are arrays in memory, data lies on a real device. What a test
- * must know it can count or look at.
+ * A file for tests of iomap: block maps and the sector map are arrays in memory, data lies on a
+ * real device. What a test must know it can count or look at.
  */
 #ifndef TESTS_IOMAP_FAKEFILE_H
 #define TESTS_IOMAP_FAKEFILE_H
@@ -37,7 +37,10 @@ struct fakefile {
 
 void fake_init(struct fakefile *f, struct blk_dev *dev, u32 block, bool scatter);
 void fake_fini(struct fakefile *f);
-/* Frees blocks at and behind the first whole block after `size` (the caller has dealt with the cache). */
+/*
+ * Frees blocks at and behind the first whole block after `size` (the caller has dealt with the
+ * cache).
+ */
 void fake_truncate(struct fakefile *f, u64 size);
 u32 fake_random(u32 *state);
 

@@ -1,6 +1,6 @@
 /*
- * iomap over a fake file (fakefile.h) on a RAM device: what is read and written must equal a byte array,
- * what goes to the device is counted.
+ * iomap over a fake file (fakefile.h) on a RAM device: what is read and written must equal a
+ * byte array, what goes to the device is counted.
  */
 #include "check_main.h"
 
@@ -431,7 +431,8 @@ static void check_seek(u64 pos)
 
 static void random_step(u32 *rnd, struct readahead *ra, bool faults)
 {
-	u64 pos = fake_random(rnd) % MAX_SIZE, len = 1 + fake_random(rnd) % (1u << fake_random(rnd) % 21);
+	u64 pos = fake_random(rnd) % MAX_SIZE;
+	u64 len = 1 + fake_random(rnd) % (1u << fake_random(rnd) % 21);
 	u64 written;
 
 	len = MIN(len, MAX_SIZE - pos);
@@ -459,8 +460,8 @@ static void random_step(u32 *rnd, struct readahead *ra, bool faults)
 		break;
 	case 10: case 11:
 		fault_on = faults;
-		iomap_writeback(&ff.file, pos, pos + len, fake_random(rnd) % 2, fake_random(rnd) % 100,
-				&written);
+		iomap_writeback(&ff.file, pos, pos + len, fake_random(rnd) % 2,
+				fake_random(rnd) % 100, &written);
 		fault_on = false;
 		break;
 	case 12:
