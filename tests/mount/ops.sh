@@ -1,0 +1,24 @@
+#!/bin/bash
+# System calls on a mounted file system do what they should: ops.py, in one cache mode ($1) and with
+# mount options ($2).
+. "$(dirname "$0")/../lib/sh.sh"
+. "$(dirname "$0")/lib.sh"
+
+mode=${1:-kernel} options=${2:-}
+need_fuse
+need_command python3 setfattr
+make_image "$T_DIR/img" 256M || t_done
+check "an image mounts with cache=$mode${options:+,$options}" \
+	mount_fs "$T_DIR/img" "$T_DIR/mnt" -o "cache=$mode${options:+,$options}" || t_done
+claims timeout 300 python3 "$(dirname "$0")/ops.py" "$mode" "$T_DIR/mnt"
+(cd "$T_DIR/mnt" && find . -type f -print0 | sort -z | xargs -0 md5sum) >"$T_DIR/sums" 2>"$T_OUT"
+check 'it unmounts cleanly' umount_fs "$T_DIR/mnt"
+check_fsck 'the image is consistent' "$T_DIR/img"
+check 'it mounts again' mount_fs "$T_DIR/img" "$T_DIR/mnt" -o "cache=$mode${options:+,$options}" ||
+	t_done
+check 'every file has the same contents after remount' \
+	sh -c "cd '$T_DIR/mnt' && timeout 120 md5sum -c --quiet '$T_DIR/sums'"
+check 'everything can be removed' find "$T_DIR/mnt" -mindepth 1 -delete
+check 'it unmounts cleanly again' umount_fs "$T_DIR/mnt"
+check_fsck 'the emptied image is consistent' "$T_DIR/img"
+t_done
