@@ -352,15 +352,20 @@ static bool sector_known(const struct small *s, const struct small_file *f, u64 
 	return false;
 }
 
+/* A size that the file had, or, for one that grew, any sector on the way. */
 static bool size_known(const struct small *s, const struct small_file *f)
 {
+	u64 most = 0;
+
 	for (unsigned i = 0; i < s->nr_states; i++) {
 		const struct small_file *old = by_ino(&s->state[i], f->ino);
 
 		if (old && old->size == f->size)
 			return true;
+		if (old)
+			most = MAX(most, old->size);
 	}
-	return false;
+	return f->size % SECTOR_SIZE == 0 && f->size < most;
 }
 
 static const char *compare_file(const struct small *s, const struct small_file *f, bool synced,
