@@ -1,13 +1,15 @@
 /*
  * Extents: where a file's blocks are, and the mapping operations that iomap asks.
  *
- * 1. Extents of a file do not overlap, are multiples of the block in place and length, and never overlap a delayed range.
+ * 1. Extents of a file do not overlap, are multiples of the block in place and length, and
+ *    never overlap a delayed range.
  * 2. Two extents that touch in the file and on the disk are one (up to EXTENT_NR_MAX).
- * 3. A delayed range is looked for before the tree: allocation publishes the extent and takes the range away in one step, so
- *    a sector that has space is found in one of the two.
+ * 3. A delayed range is looked for before the tree: allocation publishes the extent and takes
+ *    the range away in one step, so a sector that has space is found in one of the two.
  * 4. A mapping's cookie is map_seq as it was before the lookup.
  *
- * What the tree says is not trusted: an extent that is empty or leaves the device is a corruption.
+ * What the tree says is not trusted: an extent that is empty or leaves the device is a
+ * corruption.
  */
 #include "base/err.h"
 #include "fs/file_priv.h"
@@ -116,7 +118,8 @@ int extent_insert_in(struct view *v, u64 ino, u64 sector, u64 disk, u32 nr)
 		return r;
 	if (!r && e.sector + e.nr > sector)
 		return corrupt(WHY_EXTENT_OVERLAP, ino, disk);
-	if (!r && e.sector + e.nr == sector && e.disk + e.nr == disk && e.nr < EXTENT_NR_MAX - new.nr)
+	if (!r && e.sector + e.nr == sector && e.disk + e.nr == disk &&
+	    e.nr < EXTENT_NR_MAX - new.nr)
 		new = (struct ext){ e.sector, e.disk, e.nr + new.nr };
 	return ext_set(v, ino, &new);
 }
@@ -143,7 +146,8 @@ int extent_free_in(struct view *v, struct space *sp, u64 ino, u64 from, u64 to, 
 	struct ext e;
 	int r;
 
-	while (!(r = from < to ? ext_before(v, ino, to - 1, &e) : -ENOENT) && e.sector + e.nr > from) {
+	while (!(r = from < to ? ext_before(v, ino, to - 1, &e) : -ENOENT) &&
+	       e.sector + e.nr > from) {
 		u64 end = MIN(to, e.sector + e.nr);
 		u64 n = MIN(end - MAX(from, e.sector), SPACE_FREE_MAX - sum);
 
@@ -206,7 +210,10 @@ static void map_set(struct iomap *m, enum iomap_type type, u64 start, u64 end, u
 	m->disk = disk;
 }
 
-/* What is known without the tree: true, or false and where the next delayed range begins. state held. */
+/*
+ * What is known without the tree: true, or false and where the next delayed range begins. state
+ * held.
+ */
 static bool map_known(struct inode *ip, u64 sector, struct iomap *out, u64 *hole_end)
 {
 	struct delalloc *d;
@@ -266,7 +273,10 @@ static int map_look(struct inode *ip, u64 sector, struct iomap *out)
 	return 0;
 }
 
-/* Space that clean-up may give back: our own delayed data gets its place, what was freed becomes usable. */
+/*
+ * Space that clean-up may give back: our own delayed data gets its place, what was freed
+ * becomes usable.
+ */
 static void make_space(struct inode *ip)
 {
 	unsigned tries = 0;
@@ -300,11 +310,10 @@ static int map_write(struct inode *ip, u64 pos, u64 len, struct iomap *out)
 
 	if (pos > FMT_SIZE_MAX || len > FMT_SIZE_MAX - pos)
 		return -EFBIG;
-	if (ip->inl && pos + len > FMT_INLINE_MAX) {
-		r = inline_leave(ip);
-		if (r)
-			return r;
-	}
+	r = !ip->inl ? 0 :
+	    pos + len > FMT_INLINE_MAX ? inline_leave(ip) : inline_reserve(ip, pos + len);
+	if (r)
+		return r;
 	r = map_look(ip, sector, out);
 	if (r || out->type != IOMAP_HOLE)
 		return r;

@@ -1,11 +1,14 @@
 /*
  * Regular files: reading, writing, seeking, and the life of the data part of an inode.
  *
- * A write: wait for room in the dirty limits without any lock; lock the inode; make sure that the file may grow; copy
- * into the cache (iomap_write); times; queue the inode for the flusher; unlock; for O_SYNC and O_DSYNC, fsync.
+ * A write: wait for room in the dirty limits without any lock; lock the inode; make sure that
+ * the file may grow; copy into the cache (iomap_write); times; queue the inode for the flusher;
+ * unlock; for O_SYNC and O_DSYNC, fsync.
  *
  * 1. Nothing is throttled or flushed while the inode's lock is held.
- * 2. Long writes are cut into pieces of WRITE_PIECE, so that one writer can't use up a small cache under its lock.
+ * 2. Long writes are cut into pieces, so that one writer can't use up a small cache under its
+ *    lock, and a piece is small beside the dirty limits: a writer never waits for dirty data
+ *    that is too little for the flusher to begin.
  */
 #include <stdlib.h>
 #include <unistd.h>
@@ -15,6 +18,7 @@
 #include "stat/stat.h"
 
 #define WRITE_PIECE ((u64)1 << 20)
+#define WRITE_PIECES_OF_CACHE 16u       /* at least so many pieces make the cache */
 
 void file_inode_init(struct inode *ip)
 {
@@ -37,6 +41,7 @@ void file_inode_fini(struct inode *ip)
 		mutex_unlock(&ip->state);
 		space_unreserve(ip->fs->space, give_back);
 	}
+	inline_unreserve(ip);
 	while ((d = TAILQ_FIRST(&ip->done))) {
 		TAILQ_REMOVE(&ip->done, d, link);
 		free(d);
@@ -149,9 +154,17 @@ static ssize_t write_piece(struct inode *ip, u64 *pos, const void *buf, u64 len,
 	return n;
 }
 
+/* Rule 2. */
+static u64 piece_max(void)
+{
+	u64 share = ALIGN_DOWN(mem_total_bytes() / WRITE_PIECES_OF_CACHE, (u64)SECTOR_SIZE);
+
+	return MAX(MIN(share, WRITE_PIECE), (u64)SECTOR_SIZE);
+}
+
 ssize_t fs_write(struct inode *ip, u64 pos, const void *buf, u64 len, unsigned flags)
 {
-	u64 done = 0;
+	u64 done = 0, most = piece_max();
 	ssize_t n = file_may_write(ip);
 
 	if (n || len == 0)
@@ -159,7 +172,7 @@ ssize_t fs_write(struct inode *ip, u64 pos, const void *buf, u64 len, unsigned f
 	if (len > FMT_SIZE_MAX || pos > FMT_SIZE_MAX)
 		return -EFBIG;
 	while (done < len) {
-		u64 piece = MIN(len - done, WRITE_PIECE);
+		u64 piece = MIN(len - done, most);
 
 		n = write_piece(ip, &pos, (const u8 *)buf + done, piece, flags);
 		if (n <= 0)

@@ -1,8 +1,10 @@
 /*
- * Between the files of file data: file.c, inline.c, extent.c, delalloc.c, complete.c, truncate.c, fallocate.c.
+ * Between the files of file data: file.c, inline.c, extent.c, delalloc.c, complete.c,
+ * truncate.c, fallocate.c.
  *
- * Locks: `place` (RANK_MAPPING_INVAL, inside the inode lock, outside the handle) belongs to whoever moves ranges from one
- * state to another: delayed to placed (allocate), finished to written (complete), anything to nothing (truncate, punch).
+ * Locks: `place` (RANK_MAPPING_INVAL, inside the inode lock, outside the handle) belongs to
+ * whoever moves ranges from one state to another: delayed to placed (allocate), finished to
+ * written (complete), anything to nothing (truncate, punch).
  */
 #ifndef FOLIOFS_FS_FILE_PRIV_H
 #define FOLIOFS_FS_FILE_PRIV_H
@@ -43,12 +45,18 @@ int extent_find_in(struct view *v, u64 ino, u64 sector, struct extent_run *out);
 int extent_goal_in(struct view *v, u64 ino, u64 sector, u64 *goal);
 /* Insert into a hole; joins neighbours that are contiguous in the file and on the disk. */
 int extent_insert_in(struct view *v, u64 ino, u64 sector, u64 disk, u32 nr);
-/* Frees space of [from, to), the end first, within one handle: *freed sectors, *finished if nothing is left. */
+/*
+ * Frees space of [from, to), the end first, within one handle: *freed sectors, *finished if
+ * nothing is left.
+ */
 #define EXTENT_FREE_CREDITS 64u
 int extent_free_in(struct view *v, struct space *sp, u64 ino, u64 from, u64 to, u64 *freed,
 		   bool *finished);
 int extent_find(struct inode *ip, u64 sector, struct extent_run *out);  /* by jnl_read */
-/* -ENOSPC while freed space is not usable yet: commits and returns true if it is worth another try. */
+/*
+ * -ENOSPC while freed space is not usable yet: commits and returns true if it is worth another
+ * try.
+ */
 bool file_space_wait(struct fs *fs, int error, unsigned *tries);
 
 /* ---- delalloc.c ---- */
@@ -57,9 +65,9 @@ struct delalloc *delalloc_first(struct inode *ip, u64 sector);
 /* A block-aligned hole becomes delayed: reserves. Inode lock exclusive. -ENOSPC, -ENOMEM */
 int delalloc_reserve(struct inode *ip, u64 start, u64 end);
 /*
- * Takes [start, end) out. state held. Returns the sectors of reservation that the caller must give back with
- * space_unreserve() (the data's own only unless placed: the allocator took it). *spare: a node in case a range is
- * split; set to NULL when used.
+ * Takes [start, end) out. state held. Returns the sectors of reservation that the caller must
+ * give back with space_unreserve() (the data's own only unless placed: the allocator took it).
+ * *spare: a node in case a range is split; set to NULL when used.
  */
 u64 delalloc_remove(struct inode *ip, u64 start, u64 end, bool placed, struct delalloc **spare);
 int file_allocate(struct iomap_file *f, u64 start, u64 end);
@@ -74,23 +82,38 @@ void done_clip(struct inode *ip, u64 start, u64 end, u64 size);
 /* ---- inline.c ---- */
 int file_inline_read(struct iomap_file *f, void *buf);
 int file_inline_write(struct iomap_file *f, const void *data, u64 size);
+/*
+ * Before an inline file gets `end` bytes: reserves what its item may need in nodes. Inode lock
+ * exclusive. -ENOSPC
+ */
+int inline_reserve(struct inode *ip, u64 end);
+void inline_unreserve(struct inode *ip);
 /* The file outgrows its item: from now on its data lives in sectors. Inode lock exclusive. */
 int inline_leave(struct inode *ip);
 /* In a body: the item of a file that has left it gives up its inline data. */
 int inline_clear_in(struct view *v, struct inode_edit *e);
-/* The same if that inline data is empty, so that extents come to a file without INLINE: *cleared says so. */
+/*
+ * The same if that inline data is empty, so that extents come to a file without INLINE:
+ * *cleared says so.
+ */
 int inline_clear_empty_in(struct view *v, struct inode_edit *e, bool *cleared);
 /* Bytes from `size` on are gone; the item follows at writeback. Inode lock exclusive. */
 int inline_resize(struct inode *ip, u64 size);
 
 /* ---- truncate.c ---- */
-/* Before the file grows: what lies behind its end in the last sector is zero, in the cache and on the disk. */
+/*
+ * Before the file grows: what lies behind its end in the last sector is zero, in the cache and
+ * on the disk.
+ */
 int file_before_growth(struct inode *ip);
 /* Sets a larger size, durable with the inode's transactions. Inode lock exclusive. */
 int file_grow(struct inode *ip, u64 size);
 /* Extents for the holes of [start, end) sectors (whole blocks). Inode lock exclusive. */
 int file_place_blocks(struct inode *ip, u64 start, u64 end);
-/* Frees [start, end) sectors of the file: cache, delayed ranges, extents; whole blocks. Inode lock exclusive. */
+/*
+ * Frees [start, end) sectors of the file: cache, delayed ranges, extents; whole blocks. Inode
+ * lock exclusive.
+ */
 int file_drop_blocks(struct inode *ip, u64 start, u64 end);
 int file_may_write(struct inode *ip);   /* kind of inode, read-only; lock not needed */
 

@@ -1,18 +1,63 @@
 /*
  * Small files: up to FMT_INLINE_MAX bytes live in the inode item.
  *
- * 1. Every file is born inline. In memory its data is sector 0 of the mapping, like any other data: dirty, written back (into
- *    the item, size and bytes in one handle), evicted, filled again from the item.
- * 2. A file leaves its item when it outgrows it, and never returns. In memory that is at once (ip->inl); the item keeps the old
- *    bytes until they are on the disk in their new place (ip->inl_on_disk, cleared by completion), so that a crash finds one
- *    or the other.
- * 3. ip->inl changes under the lock of folio 0, so that a writeback of that folio, which asks for the mapping under
- *    the lock, never writes bytes to a place that is not theirs any more.
+ * 1. Every file is born inline. In memory its data is sector 0 of the mapping, like any other
+ *    data: dirty, written back (into the item, size and bytes in one handle), evicted, filled
+ *    again from the item.
+ * 2. A file leaves its item when it outgrows it, and never returns. In memory that is at once
+ *    (ip->inl); the item keeps the old bytes until they are on the disk in their new place
+ *    (ip->inl_on_disk, cleared by completion), so that a crash finds one or the other.
+ * 3. ip->inl changes under the lock of folio 0, so that a writeback of that folio, which asks
+ *    for the mapping under the lock, never writes bytes to a place that is not theirs any more.
+ * 4. Bytes that make the item longer reserve INLINE_RESERVE sectors when they are written, so that
+ *    a full disk refuses the write and not the writeback. The metadata reserve lends the nodes
+ *    that one handle needs; after it the sectors come free.
  */
 #include <string.h>
 
 #include "base/err.h"
 #include "fs/file_priv.h"
+
+/* An item of FMT_INLINE_MAX bytes in leaves that are half full takes little more than one sector. */
+#define INLINE_RESERVE 2u
+
+/* ---- reservations ---- */
+
+int inline_reserve(struct inode *ip, u64 end)
+{
+	unsigned tries = 0;
+	bool need;
+	int r;
+
+	mutex_lock(&ip->state);
+	need = ip->inl_reserved == 0 && end > ip->disk_size;
+	mutex_unlock(&ip->state);
+	if (!need)
+		return 0;
+	do {
+		r = space_reserve(ip->fs->space, INLINE_RESERVE);
+	} while (file_space_wait(ip->fs, r, &tries));
+	if (r)
+		return r;
+	mutex_lock(&ip->state);
+	ip->inl_reserved = INLINE_RESERVE;
+	mutex_unlock(&ip->state);
+	return 0;
+}
+
+void inline_unreserve(struct inode *ip)
+{
+	u32 sectors;
+
+	mutex_lock(&ip->state);
+	sectors = ip->inl_reserved;
+	ip->inl_reserved = 0;
+	mutex_unlock(&ip->state);
+	if (sectors)
+		space_unreserve(ip->fs->space, sectors);
+}
+
+/* ---- the item ---- */
 
 struct inline_read {
 	u64 ino;
@@ -84,9 +129,11 @@ int file_inline_write(struct iomap_file *f, const void *data, u64 size)
 
 	ASSERT(size <= FMT_INLINE_MAX);
 	r = jnl_run(ip->fs->jnl, 2 * BTREE_CREDITS, write_body, &a, &seq);
-	if (!r)
-		inode_note_seq(ip, seq, true);
-	return r;
+	if (r)
+		return r;
+	inode_note_seq(ip, seq, true);
+	inline_unreserve(ip);
+	return 0;
 }
 
 int inline_clear_in(struct view *v, struct inode_edit *e)
@@ -113,6 +160,7 @@ static void set_left(struct inode *ip, bool empty)
 	ip->inl_moved = empty && ip->disk_size == 0;
 	file_map_changed(ip);
 	mutex_unlock(&ip->state);
+	inline_unreserve(ip);
 }
 
 /* Sector 0 with the contents of the file, locked. */
@@ -167,8 +215,10 @@ int inline_leave(struct inode *ip)
 int inline_resize(struct inode *ip, u64 size)
 {
 	struct folio *folio;
-	int r = get_sector(ip, &folio);
+	int r = inline_reserve(ip, size);
 
+	if (!r)
+		r = get_sector(ip, &folio);
 	if (r)
 		return r;
 	if (size < inode_size(ip))

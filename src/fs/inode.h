@@ -72,11 +72,13 @@ struct inode {
 	struct mutex place;
 	struct { u64 start, nr, disk, seq; } extent; /* looked up last, if seq == map_seq; under state */
 	bool tail_zero;             /* the disk holds zeroes behind the end of file in its sector; under lock */
+	bool replaced;              /* truncated to nothing: data goes out at close; atomic */
 	bool wb_failed;             /* the flusher has said so; under state */
 	u64 wb_retry_ns;            /* not before; under state */
 	bool inl;                   /* data lives in the item (in-memory truth), under state */
 	bool inl_on_disk;           /* the item still has INLINE (cleared by completion) */
 	bool inl_moved;             /* what the item holds is on the disk in sector 0, too; under state */
+	u32 inl_reserved;           /* sectors reserved for the nodes of an item that grows; under state */
 	bool deleted;               /* no links; goes when the last user goes */
 	bool on_dirty_list;         /* in fs->dirty, under RANK_FLUSHER */
 	TAILQ_ENTRY(inode) dirty_link;
@@ -175,6 +177,8 @@ extern const struct iomap_ops file_iomap_ops;
 void file_inode_init(struct inode *ip);               /* delalloc, done list, iomap_file */
 void file_inode_fini(struct inode *ip);               /* gives reservations back; nothing dirty */
 int file_complete(struct inode *ip);                  /* flush if needed, then the completion handle(s) for ip->done */
+/* At close: data that replaces what a truncate to nothing took away is made part of the file. */
+void file_flush_replaced(struct inode *ip);
 /* Free all extents at or beyond `sector` in bounded handles; used by truncate and by orphans. */
 int file_free_extents(struct fs *fs, u64 ino, struct inode *ip_or_null, u64 from_sector);
 
