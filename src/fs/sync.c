@@ -83,9 +83,13 @@ int fs_fsync(struct inode *ip, bool datasync)
 int fs_flush(struct inode *ip, u32 *error_cursor)
 {
 	const struct mapping *m = &ip->file.mapping;
-	u32 seq = __atomic_load_n(&m->error_seq, __ATOMIC_ACQUIRE);
-	int error = __atomic_load_n(&m->error, __ATOMIC_ACQUIRE);
+	u32 seq;
+	int error;
 
+	/* Its errors are found below. */
+	file_flush_replaced(ip);
+	seq = __atomic_load_n(&m->error_seq, __ATOMIC_ACQUIRE);
+	error = __atomic_load_n(&m->error, __ATOMIC_ACQUIRE);
 	if (seq == *error_cursor)
 		return 0;
 	*error_cursor = seq;

@@ -211,6 +211,8 @@ static int shrink(struct inode *ip, u64 size)
 	if (r)
 		return r;
 	a.from = ALIGN_UP(end, (u64)file_block(ip));
+	if (size == 0 && inode_size(ip) > 0)
+		__atomic_store_n(&ip->replaced, true, __ATOMIC_RELEASE);
 	size_set(ip, size);
 	if (!IS_ALIGNED(size, (u64)SECTOR_SIZE))
 		ip->tail_zero = false;
@@ -305,6 +307,19 @@ int file_grow(struct inode *ip, u64 size)
 	if (!r)
 		size_set(ip, size);
 	return r;
+}
+
+/*
+ * Rewriting a file in place of its old contents, without fsync, is what many programs do: the
+ * new data is to join the transaction of the truncate, if it can, so that a crash finds the one
+ * or the other.
+ */
+void file_flush_replaced(struct inode *ip)
+{
+	if (!__atomic_exchange_n(&ip->replaced, false, __ATOMIC_ACQ_REL))
+		return;
+	if (!iomap_writeback(&ip->file, 0, INT64_MAX, IOMAP_WB_WAIT, 0, NULL))
+		file_complete(ip);
 }
 
 static int truncate_locked(struct inode *ip, u64 size)

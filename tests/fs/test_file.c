@@ -420,7 +420,29 @@ START_TEST(a_sync_write_is_durable_when_it_returns)
 }
 END_TEST
 
-START_TEST(data_that_could_not_be_written_survives_until_it_can)
+START_TEST(a_file_rewritten_and_closed_is_never_found_empty)
+{
+	struct inode *f;
+	u32 cursor = 0;
+
+	begin("ram:64M", 0);
+	f = new_file("f");
+	put_data(f, 0, 100000);
+	OK(fs_fsync(f, false));
+	OK(fs_truncate(f, 0));
+	put_data(f, 0, 50000);
+	OK(fs_flush(f, &cursor));
+	/* Whatever commits now takes both. */
+	make_file(b.root, "other");
+	OK(fs_fsync(b.root, false));
+	f = crash(f, "f");
+	expect(f, 50000, 0, 0);
+	fs_iput(f);
+	end();
+}
+END_TEST
+
+START_TEST(dropping_the_cache_loses_nothing)
 {
 	struct inode *f;
 
@@ -712,7 +734,8 @@ int main(void)
 	check_add(s, what_is_no_write_is_refused_by_name);
 	check_add(s, appends_go_to_the_end_wherever_they_ask_for);
 	check_add(s, a_sync_write_is_durable_when_it_returns);
-	check_add(s, data_that_could_not_be_written_survives_until_it_can);
+	check_add(s, a_file_rewritten_and_closed_is_never_found_empty);
+	check_add(s, dropping_the_cache_loses_nothing);
 	check_add_slow(s, random_operations_and_crashes_equal_a_byte_array, 200);
 	check_add_slow(s, busy_files_larger_than_the_cache_equal_byte_arrays, 200);
 	return check_main(s);
