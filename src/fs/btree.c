@@ -6,9 +6,9 @@
  *    so no damage makes a loop: at most BTREE_HEIGHT_MAX nodes are visited in one descent.
  * 2. All keys below a child lie in the bounds that its parent's keys give. bt_visit() checks the
  *    first and the last key of every node that is used; order inside is checked at load.
- * 3. No node is empty. So the leaf that begins where another one ends has an item, and stepping over
- *    the edge of a leaf is one more descent at most. Leaves have no links to their neighbours:
- *    they would make every split change a third node.
+ * 3. No node is empty. So the leaf that begins where another one ends has an item, and stepping
+ *    over the edge of a leaf is one more descent at most. Leaves have no links to their
+ *    neighbours: they would make every split change a third node.
  *
  * Called in bodies only; no locks of its own.
  */

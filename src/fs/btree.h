@@ -1,14 +1,14 @@
 /*
  * B+trees in metadata buffers: one implementation, FMT_NR_TREES trees, roots in the root sector.
  *
- * All functions run inside a body (journal.h): they return -EAGAIN when a node is not in memory, and
- * the body must return that at once. Returned values point into buffers and are valid until the body
- * returns or the tree is changed. A value has 0..FMT_VALUE_MAX bytes.
+ * All functions run inside a body (journal.h): they return -EAGAIN when a node is not in memory,
+ * and the body must return that at once. Returned values point into buffers and are valid until
+ * the body returns or the tree is changed. A value has 0..FMT_VALUE_MAX bytes.
  *
  * In an interior node child i holds the keys from its own key up to, not including, that of child
- * i + 1. The key of child 0 is not used and stored as (0, 0): child 0 holds everything below child 1.
- * Removing merges a node that is less than a third full with a neighbour when both fit into one node;
- * no node is empty, an empty tree has no node. Nodes come from space_alloc_node().
+ * i + 1. The key of child 0 is not used and stored as (0, 0): child 0 holds everything below
+ * child 1. Removing merges a node that is less than a third full with a neighbour when both fit
+ * into one node; no node is empty, an empty tree has no node. Nodes come from space_alloc_node().
  *
  * A change touches at most BTREE_CREDITS buffers: path, new or merged neighbours, root sector,
  * bitmaps and group table. Damaged nodes give -EUCLEAN. -ENOSPC: no space for a node.
@@ -33,11 +33,13 @@ int btree_insert(struct view *v, enum fmt_tree t, struct fmt_key k, const void *
 /* Insert or replace, the length may change. val may not point into a node. */
 int btree_set(struct view *v, enum fmt_tree t, struct fmt_key k, const void *val, u32 len);
 /* Replace len bytes at offset off of an existing value. -ENOENT; -EINVAL beyond its end. */
-int btree_patch(struct view *v, enum fmt_tree t, struct fmt_key k, u32 off, const void *val, u32 len);
+int btree_patch(struct view *v, enum fmt_tree t, struct fmt_key k, u32 off, const void *val,
+		u32 len);
 int btree_remove(struct view *v, enum fmt_tree t, struct fmt_key k);   /* -ENOENT */
 
-/* Walks the whole tree: bounds, levels, order, no empty node. Reads every node: for tests and fsck. */
-struct btree_shape { u64 nodes, items, bytes; u32 height; };  /* bytes in use, without node headers */
+/* Walks the whole tree: bounds, levels, order, no empty node. Reads every node. bytes: in use,
+ * without node headers. */
+struct btree_shape { u64 nodes, items, bytes; u32 height; };
 int btree_check(struct view *v, enum fmt_tree t, struct btree_shape *out);
 
 static inline int fmt_key_cmp(struct fmt_key x, struct fmt_key y)

@@ -2,13 +2,14 @@
  * B+trees: insert, replace, remove.
  *
  * Invariants
- * 1. A change may stop anywhere with an error: nothing is published then (journal.h), so no function
- *    here undoes anything.
- * 2. After a removal no node is empty, and one that is less than a third full has no neighbour under
- *    the same parent that it would fit into together, with a sixteenth to spare (so that the
- *    next insert does not split again).
+ * 1. A change may stop anywhere with an error: nothing is published then (journal.h), so no
+ *    function here undoes anything.
+ * 2. After a removal no node is empty, and one that is less than a third full has no neighbour
+ *    under the same parent that it would fit into together, with a sixteenth to spare (so that
+ *    the next insert does not split again).
  * 3. The root is a leaf or has two children or more.
- * 4. Keys above the leaves are bounds only: removing the first item of a leaf leaves them as they are.
+ * 4. Keys above the leaves are bounds only: removing the first item of a leaf leaves them as they
+ *    are.
  *
  * Called in bodies only; no locks of its own.
  */
@@ -37,8 +38,8 @@ static int edit_leaf(struct view *v, const struct bt_path *p, struct fmt_node **
 	return r;
 }
 
-static int insert_at(struct view *v, enum fmt_tree t, struct bt_path *p, const struct fmt_node *leaf,
-		     struct fmt_key k, const void *val, u32 len)
+static int insert_at(struct view *v, enum fmt_tree t, struct bt_path *p,
+		     const struct fmt_node *leaf, struct fmt_key k, const void *val, u32 len)
 {
 	struct fmt_node *n;
 	int r;
@@ -99,7 +100,8 @@ int btree_set(struct view *v, enum fmt_tree t, struct fmt_key k, const void *val
 	return put_item(v, t, k, val, len, true);
 }
 
-int btree_patch(struct view *v, enum fmt_tree t, struct fmt_key k, u32 off, const void *val, u32 len)
+int btree_patch(struct view *v, enum fmt_tree t, struct fmt_key k, u32 off, const void *val,
+		u32 len)
 {
 	const struct fmt_node *leaf;
 	const void *old_val;

@@ -10,8 +10,8 @@
  *    bytes behind unless it is the lowest; compaction closes them when the gap between slots and
  *    heap is too short. So leaf_used() <= NODE_CAPACITY decides alone whether an item fits.
  * 3. An empty value has the offset NODE_SIZE, which stays inside the heap however that shrinks.
- * 4. Every value is checked to lie in the heap before it is touched: a node may have been damaged in
- *    ways that the check at load does not see (tests hand in such nodes).
+ * 4. Every value is checked to lie in the heap before it is touched: a node may have been damaged
+ *    in ways that the check at load does not see (tests hand in such nodes).
  *
  * Pure functions on memory that the caller owns: a private copy for changes.
  */

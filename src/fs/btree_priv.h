@@ -17,7 +17,7 @@ struct bt_bounds {
 	bool open;
 };
 
-/* The way from the root to a leaf; lv[0] is the leaf. pos: in the leaf the slot, above the child. */
+/* The way from the root to a leaf; lv[0] is the leaf. pos: the slot there, the child above. */
 struct bt_path {
 	u32 height;
 	struct {
@@ -66,7 +66,8 @@ struct bt_bounds bt_child_bounds(const struct fmt_node *n, u32 i, const struct b
 int bt_split_insert(struct view *v, enum fmt_tree t, struct bt_path *p, bool deep,
 		    struct fmt_key k, const void *val, u32 len);
 /* A tree of one leaf with one item. */
-int bt_first_leaf(struct view *v, enum fmt_tree t, bool deep, struct fmt_key k, const void *val, u32 len);
+int bt_first_leaf(struct view *v, enum fmt_tree t, bool deep, struct fmt_key k, const void *val,
+		  u32 len);
 int bt_edit_root(struct view *v, struct fmt_root **out);
 
 #endif

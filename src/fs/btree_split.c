@@ -1,5 +1,6 @@
 /*
- * B+trees: growing. A full leaf is split in two, which adds a child to the node above, and so on up.
+ * B+trees: growing. A full leaf is split in two, which adds a child to the node above, and so on
+ * up.
  *
  * Where a leaf is split
  * 1. A new last item goes alone into the new leaf, and a new first one alone into the old: loads in
@@ -58,7 +59,8 @@ static int set_root(struct view *v, enum fmt_tree t, u64 addr, u32 height)
 	return 0;
 }
 
-int bt_first_leaf(struct view *v, enum fmt_tree t, bool deep, struct fmt_key k, const void *val, u32 len)
+int bt_first_leaf(struct view *v, enum fmt_tree t, bool deep, struct fmt_key k, const void *val,
+		  u32 len)
 {
 	struct fmt_node *leaf;
 	u64 addr;

@@ -2,16 +2,16 @@
  * Free space: counters, reservations, and what a handle does to them.
  *
  * Invariants
- * 1. On disk: free of the root sector = sum over the group table = clear bits. All three are changed
- *    together, by space_take() and space_give() alone.
+ * 1. On disk: free of the root sector = sum over the group table = clear bits. All three are
+ *    changed together, by space_take() and space_give() alone.
  * 2. In memory, free, blocks, zone_free and nodes are those of the published state. A body
  *    notes its changes in the scratch; publishing adds them up. A run that comes to nothing
  *    leaves a scratch with an old run number, which the next one throws away.
- * 3. blocks * block_sectors >= reserved: data that was promised has whole blocks waiting. Data takes
- *    its own promise; nodes may break a block only if this holds afterwards, and else go to
+ * 3. blocks * block_sectors >= reserved: data that was promised has whole blocks waiting. Data
+ *    takes its own promise; nodes may break a block only if this holds afterwards, and else go to
  *    the metadata reserve (the zone), which data never gets.
- * 4. With blocks of one sector `blocks` follows from the counters. With longer ones it is counted at
- *    mount, because nodes leave parts of blocks behind that only other nodes can use.
+ * 4. With blocks of one sector `blocks` follows from the counters. With longer ones it is counted
+ *    at mount, because nodes leave parts of blocks behind that only other nodes can use.
  *
  * Locks: sp->lock (RANK_SPACE) for counters and pending bits, never held while a view is asked.
  * scratch belongs to the handle. Group hints are read and written without a lock, inside handles.
@@ -107,7 +107,11 @@ int space_scratch_get(struct view *v, struct space *sp, struct space_scratch **o
 		r = view_on_publish(v, publish_scratch, sp);
 		if (r)
 			return r;
-		*s = (struct space_scratch){ .run = view_run(v), .change = s->change, .max = s->max };
+		*s = (struct space_scratch){
+			.run = view_run(v),
+			.change = s->change,
+			.max = s->max,
+		};
 	}
 	*out = s;
 	return 0;
@@ -178,7 +182,8 @@ int space_blocks_around(struct bits *b, const struct space *sp, u32 pos, u32 nr,
 		bool is_free;
 		int r;
 
-		if (at < b->first || at + align > b->len || overlaps(at, at + align, zone, zone_end))
+		if (at < b->first || at + align > b->len ||
+		    overlaps(at, at + align, zone, zone_end))
 			continue;
 		r = rest_is_free(b, at, align, pos, end, &is_free);
 		if (r)
@@ -193,18 +198,19 @@ int space_blocks_around(struct bits *b, const struct space *sp, u32 pos, u32 nr,
 static int account(struct view *v, u32 group, s64 delta)
 {
 	struct fmt_group *desc;
+	const struct fmt_geo *geo = view_geo(v);
 	struct fmt_root *root;
 	void *buf;
 	int r = group_edit(v, group, &desc);
 
 	if (r == 0)
-		r = view_edit(v, view_geo(v)->root_sector, FMT_KIND_ROOT, &buf);
+		r = view_edit(v, geo->root_sector, FMT_KIND_ROOT, &buf);
 	if (r)
 		return r;
 	root = buf;
 	if ((s64)get32(desc->free) + delta < 0 || (s64)get64(root->free_sectors) + delta < 0 ||
-	    (s64)get32(desc->free) + delta > fmt_group_len(view_geo(v), group))
-		return corrupt(WHY_BITMAP_COUNT, CORRUPT_NO_INO, fmt_group_start(view_geo(v), group));
+	    (s64)get32(desc->free) + delta > fmt_group_len(geo, group))
+		return corrupt(WHY_BITMAP_COUNT, CORRUPT_NO_INO, fmt_group_start(geo, group));
 	desc->free = put32((u32)((s64)get32(desc->free) + delta));
 	root->free_sectors = put64(get64(root->free_sectors) + (u64)delta);
 	return 0;

@@ -48,12 +48,13 @@ int space_run(struct jnl *j, unsigned credits, jnl_body body, void *arg, u64 *se
 /* ---- inside bodies ---- */
 
 /*
- * Allocate data space: up to nr sectors in one run (never more than SPACE_ALLOC_MAX), at least `min`
- * (a multiple of the block, 0 = one block). goal = sector to continue at (previous extent's end),
- * 0 = none. Skips busy space. Takes the run at the goal, else one of nr sectors near it, else the longest found.
- * Bits set, counters lowered, map entries are 0 already. reserved: the sectors were reserved before;
- * what was allocated is taken off the reservation when the run is published. Without, only what
- * space_reserve() would grant is given; whoever runs beside writers must reserve first. -ENOSPC
+ * Allocate data space: up to nr sectors in one run (never more than SPACE_ALLOC_MAX), at least
+ * `min` (a multiple of the block, 0 = one block). goal = sector to continue at (previous extent's
+ * end), 0 = none. Skips busy space. Takes the run at the goal, else one of nr sectors near it,
+ * else the longest found. Bits set, counters lowered, map entries are 0 already. reserved: the
+ * sectors were reserved before; what was allocated is taken off the reservation when the run is
+ * published. Without, only what space_reserve() would grant is given; whoever runs beside writers
+ * must reserve first. -ENOSPC
  */
 #define SPACE_ALLOC_MAX 16384u      /* sectors: 64 MiB */
 int space_alloc(struct view *v, struct space *sp, u64 goal, u32 min, u32 nr, bool reserved,
@@ -65,8 +66,9 @@ int space_alloc(struct view *v, struct space *sp, u64 goal, u32 min, u32 nr, boo
  */
 int space_alloc_node(struct view *v, u64 goal, bool deep, u64 *out_sector);
 /*
- * Free [sector, sector+nr): bits cleared, map entries set to 0, counters raised, busy until durable,
- * pending bits cleared at publish. nr <= SPACE_FREE_MAX a handle. -EUCLEAN when a bit was free.
+ * Free [sector, sector+nr): bits cleared, map entries set to 0, counters raised, busy until
+ * durable, pending bits cleared at publish. nr <= SPACE_FREE_MAX a handle. -EUCLEAN when a bit
+ * was free.
  */
 #define SPACE_FREE_MAX 16384u       /* sectors: 64 MiB */
 #define SPACE_CREDITS_FREE 22u      /* buffers that freeing SPACE_FREE_MAX may touch */
@@ -75,8 +77,8 @@ int space_free(struct view *v, struct space *sp, u64 sector, u32 nr);
 int space_free_node(struct view *v, u64 sector);     /* calls view_forget() too */
 
 /* ---- sector map ---- */
-/* Entries; pending written sectors count as FMT_MAP_NOCSUM. Reads through jnl_read; any context that
- * may do I/O. [sector, sector + nr) may cross groups; entries of a group's own metadata are 0. */
+/* Entries; pending written sectors count as FMT_MAP_NOCSUM. Reads through jnl_read; any context
+ * that may do I/O. [sector, sector + nr) may cross groups; entries of a group's own metadata are 0. */
 int space_map_read(struct space *sp, u64 sector, u32 nr, u32 *entries);
 /* In a body: set the entries to one value (FMT_MAP_*) and clear pending bits at publish.
  * Credits: SPACE_CREDITS_MAP(nr). The range lies in the space of one group. */

@@ -1,12 +1,12 @@
 /*
  * Where data and nodes are put.
  *
- * Data: right behind its goal if anything is free there; else the first run that is long enough in the
- * goal's group, from the goal on; else in another group; else the longest run seen. Without a
- * goal it goes on where data went last, and stays in that group as long as it can, so that a
- * sparse image does not grow without need.
- * Nodes: the lowest place in a block that nodes use already; else a fresh block, if what is promised to
- * data allows it; else the metadata reserve.
+ * Data: right behind its goal if anything is free there; else the first run that is long enough
+ * in the goal's group, from the goal on; else in another group; else the longest run seen.
+ * Without a goal it goes on where data went last, and stays in that group as long as it can, so
+ * that a sparse image does not grow without need. Nodes: the lowest place in a block that nodes
+ * use already; else a fresh block, if what is promised to data allows it; else the metadata
+ * reserve.
  *
  * Rules
  * 1. Nothing is handed out whose bit is set, that is busy, or (data) that lies in the zone.
@@ -219,7 +219,8 @@ struct spot {
 };
 
 /* The first place in [from, end) for a node in a block that is partly used, else in a fresh one. */
-static int find_spot(struct bits *b, u32 from, u32 end, const struct run_limits *lim, struct spot *out)
+static int find_spot(struct bits *b, u32 from, u32 end, const struct run_limits *lim,
+		     struct spot *out)
 {
 	u32 block = b->geo->block_sectors;
 

@@ -2,8 +2,8 @@
  * The bitmap of one group, seen through a view.
  *
  * Invariants
- * 1. Only bits of [first, len) are looked at: what lies before is the group's own metadata, what lies
- *    behind is not on the device. Both are set in every initialised bitmap sector.
+ * 1. Only bits of [first, len) are looked at: what lies before is the group's own metadata, what
+ *    lies behind is not on the device. Both are set in every initialised bitmap sector.
  * 2. A bitmap sector whose bit in bitmap_init is clear is never read: its space is all free. The
  *    first change creates it.
  * 3. A run that is returned has no busy sector: somebody may still need its old contents after a
@@ -67,7 +67,8 @@ static int bits_load(struct bits *b, u32 idx)
 	b->words = NULL;
 	b->idx = NO_IDX;
 	if (b->init >> idx & 1) {
-		r = view_get(b->v, fmt_bitmap_sector(b->geo, b->group) + idx, FMT_KIND_BITMAP, &buf);
+		r = view_get(b->v, fmt_bitmap_sector(b->geo, b->group) + idx, FMT_KIND_BITMAP,
+			     &buf);
 		if (r)
 			return r;
 		b->words = ((const struct fmt_bitmap *)buf)->bits;
@@ -188,7 +189,7 @@ int bits_change(struct bits *b, u32 from, u32 nr, bool set)
 	return 0;
 }
 
-/* Cuts [*start, *end) before `from`, or moves its start behind `to`, whichever leaves its beginning. */
+/* Takes [from, to) out of [*start, *end), of which the part before it stays, else that behind. */
 static void run_cut(u32 *start, u32 *end, u32 from, u32 to)
 {
 	if (to <= *start || from >= *end)
@@ -199,7 +200,7 @@ static void run_cut(u32 *start, u32 *end, u32 from, u32 to)
 		*start = MIN(to, *end);
 }
 
-/* The first part of the free run [*start, *end) that is aligned and neither busy nor in the hole. */
+/* The first part of the free run [*start, *end) that is aligned, not busy, not in the hole. */
 static void run_trim(struct bits *b, const struct run_limits *lim, u32 *start, u32 *end)
 {
 	u64 busy, busy_end;

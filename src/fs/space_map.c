@@ -4,7 +4,8 @@
  * Invariants
  * 1. A map sector whose bit in map_init is clear is never read: all its entries are 0. Setting one
  *    to something else creates it; setting them to 0 does not.
- * 2. Free sectors and metadata have entry 0: freeing clears entries, so allocation finds them clear.
+ * 2. Free sectors and metadata have entry 0: freeing clears entries, so allocation finds them
+ *    clear.
  * 3. A sector is read as written from the moment its first write has finished. Between that and the
  *    completing handle its pending bit says so; it is cleared when the entry is published, so
  *    a reader who looks at the pending bit first and at the entry second misses neither.

@@ -10,7 +10,7 @@
 /* What is known of a group without looking. Hints only, other than pending. */
 struct space_group {
 	u32 free;                   /* published free sectors */
-	u32 max_run;                /* no run of free data blocks was longer than this when last looked */
+	u32 max_run;                /* no run of free data blocks was longer when last looked */
 	u32 node_from;              /* no place for a node was below when last looked */
 	u32 nr_pending;             /* under lock, as `pending` */
 	u64 *pending;               /* bit a sector: written, not in the map yet; NULL = none */

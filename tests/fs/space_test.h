@@ -6,6 +6,8 @@
 #define TESTS_SPACE_TEST_H
 
 #include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/bitmap.h"

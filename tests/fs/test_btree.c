@@ -1,6 +1,6 @@
 /*
- * The B+trees: every operation against a sorted array, with buffers that are missing at every touch,
- * handles that come to nothing, nodes that are damaged. SEED=n repeats a run.
+ * The B+trees: every operation against a sorted array, with buffers that are missing at every
+ * touch, handles that come to nothing, nodes that are damaged. SEED=n repeats a run.
  */
 #include "check_main.h"
 #include "space_test.h"
@@ -128,6 +128,13 @@ static int put(struct fix *f, enum fmt_tree t, u64 a, u64 b, u32 len)
 	return do_op(f, (struct op_arg){ OP_INSERT, t, { a, b }, len, (u32)(a * 31 + b), 0, 0 });
 }
 
+static void take(struct fix *f, enum fmt_tree t, u64 a, u64 b)
+{
+	struct op_arg op = { .op = OP_REMOVE, .t = t, .k = { a, b } };
+
+	ck_assert_int_eq(do_op(f, op), 0);
+}
+
 struct shape_arg {
 	enum fmt_tree t;
 	struct btree_shape shape;
@@ -241,7 +248,9 @@ static u32 roll_len(u64 *rnd)
 
 static struct op_arg roll_op(u64 *rnd, bool grow)
 {
-	static const enum op growing[] = { OP_INSERT, OP_INSERT, OP_SET, OP_SET, OP_REMOVE, OP_PATCH };
+	static const enum op growing[] = {
+		OP_INSERT, OP_INSERT, OP_SET, OP_SET, OP_REMOVE, OP_PATCH,
+	};
 	static const enum op shrinking[] = { OP_INSERT, OP_SET, OP_REMOVE, OP_REMOVE, OP_REMOVE };
 	struct op_arg a = { .t = T };
 
@@ -378,7 +387,7 @@ START_TEST(removal_keeps_nodes_a_third_full)
 		ck_assert_int_eq(put(&f, T, 7, i, 16), 0);
 	for (u64 i = 0; i < 50000; i++)
 		if (fix_roll(&rnd, 10) != 0)
-			ck_assert_int_eq(do_op(&f, (struct op_arg){ .op = OP_REMOVE, .t = T, .k = { 7, i } }), 0);
+			take(&f, T, 7, i);
 	jnl_commit(f.jnl, 0);
 	s = shape_of(&f, T);
 	ck_assert_uint_ge(fill_percent(s), 33);
@@ -541,7 +550,7 @@ START_TEST(damaged_nodes_give_errors_never_faults)
 			put(&f, T, i % 20, i / 20, fix_roll(&rnd, 300));
 		for (u32 i = 0; i < 300; i++) {
 			u8 *node = fake_buf(f.jnl, some_node(&f, &rnd));
-			u32 at = fix_roll(&rnd, 2) ? fix_roll(&rnd, 128) : fix_roll(&rnd, NODE_SIZE);
+			u32 at = fix_roll(&rnd, fix_roll(&rnd, 2) ? 128 : NODE_SIZE);
 			int r;
 
 			if (i % 10 == 0)

@@ -123,8 +123,10 @@ static void change(struct rig *r, bool grow)
 	int want, got;
 
 	for (u32 i = 0; i < b.nr; i++) {
+		u32 most = fix_roll(&r->rnd, 2) ? FMT_XATTR_CHUNK : 500;
+
+		b.to[i].len = 1 + (s32)fix_roll(&r->rnd, most);
 		b.key[i] = fix_roll(&r->rnd, KEYS);
-		b.to[i].len = 1 + (s32)fix_roll(&r->rnd, fix_roll(&r->rnd, 2) ? FMT_XATTR_CHUNK : 500);
 		b.to[i].seed = fix_roll(&r->rnd, UINT32_MAX);
 		if (fix_roll(&r->rnd, 8) < (grow ? 1u : 6u))
 			b.to[i].len = -1;
@@ -167,7 +169,7 @@ static int compare_body(struct view *v, void *p)
 
 static void compare_all(struct rig *r, const struct item *want)
 {
-	/* In pieces: what a run touches stays in memory until it ends, and the tree does not fit. */
+	/* In pieces: what a run touches stays in memory until it ends, and not all fits. */
 	for (u32 i = 0; i < KEYS; i += 100) {
 		struct compare c = { want, i, 100 };
 

@@ -1,6 +1,6 @@
 /*
- * Free space and the sector map: every allocation against a bit for each sector, at three block sizes,
- * with buffers that are missing and handles that come to nothing. SEED=n repeats a run.
+ * Free space and the sector map: every allocation against a bit for each sector, at three block
+ * sizes, with buffers that are missing and handles that come to nothing. SEED=n repeats a run.
  */
 #include "check_main.h"
 #include "space_test.h"
@@ -287,7 +287,7 @@ END_TEST
 
 /* ---- a full disk ---- */
 
-/* Reserves all that is granted, one block after another, then takes it in pieces of its own size. */
+/* Reserves all that is granted, one block after another, then takes it in pieces. */
 static u64 fill_disk(struct fix *f, u64 *rnd, struct model *m)
 {
 	u32 block = f->geo.block_sectors;
