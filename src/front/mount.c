@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -34,10 +35,14 @@ struct mount {
 
 int mount_check_target(const char *point)
 {
+	struct statfs fs;
 	struct stat st;
 
 	if (stat(point, &st))
 		return -errno;
+	/* The kernel may still know the attributes of a dead mount; this it has to ask for. */
+	if (statfs(point, &fs) && errno == ENOTCONN)
+		return -ENOTCONN;
 	return S_ISDIR(st.st_mode) ? 0 : -ENOTDIR;
 }
 

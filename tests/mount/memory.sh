@@ -21,10 +21,13 @@ for mode in daemon kernel; do
 	dd if=/dev/urandom of="$T_DIR/data" bs=1M count=200 status=none
 	check "cache=$mode: a file of 200 MiB is written" \
 		timeout 200 dd if="$T_DIR/data" of="$mnt/big" bs=1M conv=fsync status=none
+	copies=
 	for i in 1 2 3 4; do
 		timeout 200 cp "$mnt/big" "$mnt/copy$i" &
+		copies="$copies $!"
 	done
-	wait
+	# shellcheck disable=SC2086
+	wait $copies
 	for i in 1 2 3 4; do
 		check "cache=$mode: copy $i made beside three others is right" \
 			timeout 200 cmp "$T_DIR/data" "$mnt/copy$i"
@@ -55,15 +58,23 @@ fill()
 		echo "$1 $i" >"$mnt/small-$1-$i" || break
 	done
 }
+writers=
+workers=()
 for i in 1 2 3 4; do
 	fill $i >>"$T_DIR/fill.log" 2>&1 &
+	workers+=($!)
 done
-check 'four writers fill it and end' timeout 200 bash -c "while pgrep -P $$ -f 'dd if=' >/dev/null; do sleep 0.2; done"
-wait_writers()
+writers_end()
 {
-	wait $(jobs -p | grep -vx "$(fs_pid "$mnt")")
+	local pid
+	for pid in "${workers[@]}"; do
+		kill -0 "$pid" 2>/dev/null && return 1
+	done
+	return 0
 }
-wait_writers
+check 'four writers fill it and end' wait_until 200 writers_end
+kill "${workers[@]}" 2>/dev/null
+wait "${workers[@]}"
 check 'they were told that there is no space' grep -q 'No space left' "$T_DIR/fill.log"
 check 'on a full device a file can be overwritten' \
 	dd if="$T_DIR/data" of="$mnt/w1-0" bs=64k count=16 conv=notrunc,fsync status=none
