@@ -90,6 +90,19 @@ void done_size(struct inode *ip, u64 size)
 	mutex_unlock(&ip->state);
 }
 
+void done_first_dropped(struct inode *ip)
+{
+	struct done_io new = { .ticket = blk_flush_ticket(ip->fs->dev) };
+
+	mutex_lock(&ip->state);
+	if (ip->inl_on_disk && !ip->inl) {
+		ip->inl_moved = true;
+		new.size_end = ip->disk_size;
+		done_add(ip, &new);
+	}
+	mutex_unlock(&ip->state);
+}
+
 /* ---- taking back ---- */
 
 /* Cuts one entry; a piece behind the cut becomes an entry of its own. */

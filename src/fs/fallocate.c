@@ -170,6 +170,8 @@ static int punch(struct inode *ip, u64 pos, u64 len, u64 *first, u64 *last)
 	*first = from >> SECTOR_SHIFT;
 	*last = to >> SECTOR_SHIFT;
 	r = file_drop_blocks(ip, *first, *last);
+	if (!r && *first == 0)
+		done_first_dropped(ip);
 	/* The write that would have brought the size to the item may just have been dropped. */
 	if (end >= inode_size(ip))
 		done_size(ip, inode_size(ip));

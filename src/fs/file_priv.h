@@ -76,6 +76,8 @@ int file_allocate(struct iomap_file *f, u64 start, u64 end);
 void file_ioend(struct iomap_file *f, const struct iomap_ioend *io);
 /* A size with no write to carry it: the next completion publishes it. */
 void done_size(struct inode *ip, u64 size);
+/* Sector 0 was dropped: the bytes in an item that the file has left are the file's no more. */
+void done_first_dropped(struct inode *ip);
 /* Forgets finished writes of [start, end) sectors, and sizes beyond `size`. place held. */
 void done_clip(struct inode *ip, u64 start, u64 end, u64 size);
 

@@ -3,6 +3,7 @@
  * fsync costs.
  */
 #include <errno.h>
+#include <linux/falloc.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -153,6 +154,33 @@ START_TEST(an_inline_file_that_grew_and_was_half_written_keeps_its_old_bytes)
 	OK(fs_fsync(f, false));
 	f = crash(f, "f");
 	expect(f, 51500, 0, 0);
+	fs_iput(f);
+	end();
+}
+END_TEST
+
+START_TEST(a_punched_first_sector_counts_as_moved_out_of_the_item)
+{
+	struct inode *f;
+
+	begin("ram:64M", 0);
+	f = new_file("f");
+	put_data(f, 0, 1500);
+	OK(fs_fsync(f, false));
+	put_data(f, 1500, 50000);
+	OK(fs_fallocate(f, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 8192));
+	OK(fs_fsync(f, false));
+	f = crash(f, "f");
+	expect(f, 51500, 0, 8192);
+	fs_iput(f);
+	f = new_file("g");
+	put_data(f, 0, 1500);
+	OK(fs_fsync(f, false));
+	OK(fs_fallocate(f, FALLOC_FL_KEEP_SIZE, 0, 8192));
+	OK(fs_fallocate(f, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 8192));
+	OK(fs_fsync(f, false));
+	f = crash(f, "g");
+	expect(f, 1500, 0, 1500);
 	fs_iput(f);
 	end();
 }
@@ -723,6 +751,7 @@ int main(void)
 	check_add(s, a_small_file_lives_in_its_item);
 	check_add(s, a_file_that_outgrows_its_item_keeps_its_bytes);
 	check_add(s, an_inline_file_that_grew_and_was_half_written_keeps_its_old_bytes);
+	check_add(s, a_punched_first_sector_counts_as_moved_out_of_the_item);
 	check_add(s, fsync_makes_data_and_size_durable);
 	check_add(s, what_was_not_synced_is_not_there_in_half);
 	check_add(s, an_overwrite_is_synced_by_one_flush_and_no_commit);
