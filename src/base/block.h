@@ -1,7 +1,8 @@
 /*
  * Telling that this thread is about to sleep.
  *
- * Whatever may wait for a disk or for another thread calls block_announce() just before it sleeps. A
+ * Whatever may wait for a disk or for another thread calls block_announce() just before it
+ * sleeps. A
  * thread that has a duty others depend on (receiving requests) sets a hook and hands the duty
  * over in it. The hook may be called with any lock held: it takes none and does not sleep.
  */

@@ -18,7 +18,8 @@
  *   sim     memory with a recorder, for crash tests (blk/sim.h)
  *
  * What a device promises, on every backend:
- *   - A completed write is seen by every read that begins afterwards. It is durable only after a flush
+ *   - A completed write is seen by every read that begins afterwards. It is durable only after a
+ *     flush
  *     that BEGAN after it completed. Nothing orders two writes but completion plus flush.
  *   - A write that a crash cuts short is torn in units of the logical sector (512 or 4096 bytes).
  *   - A media error (-EIO) belongs to that request alone.
@@ -191,7 +192,9 @@ u64 blk_flush_count(struct blk_dev *dev);
 
 /* ---------------------------------------------------- space on the host */
 
-/* The content no longer matters (reads give anything). -EOPNOTSUPP if the device can't: harmless. */
+/*
+ * The content no longer matters (reads give anything). -EOPNOTSUPP if the device can't: harmless.
+ */
 int blk_discard(struct blk_dev *dev, u64 sector, u64 nr);
 
 /* The sectors read as zero afterwards: hole punching, zero range, or else writes. */

@@ -61,7 +61,8 @@ struct sim_spec {
 	enum sim_cut cut;
 	u64 seed;               /* SIM_RANDOM, tear, permute */
 	u64 subset;             /* SIM_SUBSET */
-	u32 tear;               /* 0, 512 or 4096: kept writes may lack such units (SIM_PREFIX: event n - 1) */
+	/* 0, 512 or 4096: kept writes may lack such units (SIM_PREFIX: event n - 1) */
+	u32 tear;
 	bool permute;           /* kept events are applied in pseudo-random order */
 };
 

@@ -1,4 +1,7 @@
-/* Where the daemon's messages go: standard error, then the system log once it is in the background. */
+/*
+ * Where the daemon's messages go: standard error, then the system log once it is in the
+ * background.
+ */
 #ifndef FOLIOFS_FRONT_LOGSINK_H
 #define FOLIOFS_FRONT_LOGSINK_H
 

@@ -16,7 +16,8 @@ struct mount;
 int mount_check_target(const char *point);
 
 /* Mounts; *fd is the device that requests come from (mount_end() closes it). Errors are logged. */
-int mount_begin(struct front *fr, const char *image, const char *point, struct mount **out, int *fd);
+int mount_begin(struct front *fr, const char *image, const char *point, struct mount **out,
+		int *fd);
 
 /* Takes the mount away from the name space, busy or not. Errors are logged. */
 int mount_detach(const struct front *fr, const char *point);

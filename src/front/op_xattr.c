@@ -3,7 +3,8 @@
  *
  * Rules
  * 1. Namespaces: user, trusted and security. ACLs (system.posix_acl_*) and everything else are
- *    refused with EOPNOTSUPP, never stored without effect. Who may do what is checked by the kernel.
+ *    refused with EOPNOTSUPP, never stored without effect. Who may do what is checked by the
+ *    kernel.
  * 2. trusted.* is not listed to users without privileges.
  *
  * Locking: none here; caps_gen is atomic.

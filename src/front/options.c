@@ -45,7 +45,8 @@ static const struct opt_row rows[] = {
 	{ "cache", OPT_WORD, AT(cache), .words = "kernel|daemon", .value_text = "MODE",
 	  .help = "whose page cache serves programs: 'kernel' (default) or 'daemon'" },
 	{ "cache_size", OPT_SIZE, AT(cache_size), .min = LIMIT_CACHE_MIN, .max = (u64)1 << 44,
-	  .value_text = "SIZE", .help = "memory of the cache (default: 1/8 of RAM, at most 1 GiB)" },
+	  .value_text = "SIZE",
+	  .help = "memory of the cache (default: 1/8 of RAM, at most 1 GiB)" },
 	{ "cache_policy", OPT_WORD, AT(policy), .value = 1, .words = "s3fifo|clock|lru",
 	  .value_text = "NAME", .help = "what is evicted first: s3fifo (default), clock, lru" },
 	{ "max_folio", OPT_SIZE, AT(max_folio), .min = SECTOR_SIZE, .max = 2u << 20,
@@ -59,7 +60,8 @@ static const struct opt_row rows[] = {
 	  .value_text = "N", .help = "threads that serve requests (default: by CPUs, 4 to 8)" },
 	{ "allow_other", OPT_FLAG, AT(allow_other), 1,
 	  .help = "other users may use the mount (default when root mounts)" },
-	{ "noallow_other", OPT_FLAG, AT(allow_other), 0, .help = "nobody but who mounts may use it" },
+	{ "noallow_other", OPT_FLAG, AT(allow_other), 0,
+	  .help = "nobody but who mounts may use it" },
 	{ "replace_stale", OPT_FLAG, AT(replace_stale), 1,
 	  .help = "unmount a dead mount at MOUNTPOINT first" },
 	{ "ro", OPT_FLAG, AT(readonly), 1, .help = "mount read-only" },
@@ -261,9 +263,12 @@ static void help_row(FILE *f, const struct opt_row *row)
 
 void front_help(FILE *f)
 {
-	/*          12345678901234567890123456789012345678901234567890123456789012345678901234567890 */
+	/*
+	 * 12345678901234567890123456789012345678901234567890123456789012345678901234567890
+	 */
 	fputs("usage: foliofs [OPTIONS] IMAGE MOUNTPOINT [-o OPTION,...]\n"
-	      "       mount.foliofs IMAGE MOUNTPOINT [-sfnv] [-N NAMESPACE] [-t TYPE] [-o OPTION,...]\n"
+	      "       mount.foliofs IMAGE MOUNTPOINT [-sfnv] [-N NAMESPACE] [-t TYPE] "
+	      "[-o OPTION,...]\n"
 	      "\n"
 	      "Mounts a FolioFS file system. IMAGE is an image file, a block device or ram:SIZE.\n"
 	      "\n"
@@ -281,7 +286,8 @@ void front_help(FILE *f)
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
 		if (!rows[i].help)
 			fprintf(f, " %s", rows[i].name);
-	fputs(" x-* X-*\n\nSizes take k, m, g, t (powers of 1024). See foliofs(8), foliofs(5).\n", f);
+	fputs(" x-* X-*\n\n"
+	      "Sizes take k, m, g, t (powers of 1024). See foliofs(8), foliofs(5).\n", f);
 }
 
 static int usage_mistake(const struct front_opts *o, const char *text)
@@ -356,7 +362,8 @@ static int parse_helper(int argc, char **argv, struct front_opts *o)
 		case 's': o->sloppy = true; break;
 		case 'f': o->fake = true; break;
 		case 'v': o->verbose = true; break;
-		case 'n': case 't': case 'N': break;   /* no mtab; type is known; done by mount(8) */
+		/* no mtab; type is known; done by mount(8) */
+		case 'n': case 't': case 'N': break;
 		case 'h': o->action = FRONT_HELP; break;
 		case 'V': o->action = FRONT_VERSION; break;
 		case 'o':

@@ -1,5 +1,6 @@
 /*
- * Options of foliofs and mount.foliofs. One table (options.c) gives the parser, the help and, checked
+ * Options of foliofs and mount.foliofs. One table (options.c) gives the parser, the help and,
+ * checked
  * by a test, foliofs(5).
  */
 #ifndef FOLIOFS_FRONT_OPTIONS_H
@@ -28,7 +29,8 @@ struct front_opts {
 	bool verbose;
 	/* -o */
 	bool readonly;
-	bool nosuid, nodev, noexec;   /* nosuid and nodev are set unless suid and dev are asked for */
+	/* nosuid and nodev are set unless suid and dev are asked for */
+	bool nosuid, nodev, noexec;
 	bool sync;
 	bool allow_other;
 	bool allow_other_set;         /* said by the user, not by default */

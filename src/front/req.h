@@ -24,7 +24,8 @@
 
 struct req {
 	struct front *front;
-	int fd;                          /* the device that the request came from takes the answer */
+	/* the device that the request came from takes the answer */
+	int fd;
 	const struct fuse_in_header *in;
 	const void *arg;                 /* after the header */
 	size_t arg_len;

@@ -1,12 +1,15 @@
 /*
- * fs: the file system proper, without FUSE. What a kernel file system gives to the VFS, this gives to
+ * fs: the file system proper, without FUSE. What a kernel file system gives to the VFS, this
+ * gives to
  * front, to the tests and to the simulator.
  *
  * Objects: struct fs = a mounted file system, struct inode = an inode in memory with a reference
- * (fs_iget/fs_iput or as returned). Names are byte strings with a length; "." and ".." are the caller's, other
+ * (fs_iget/fs_iput or as returned). Names are byte strings with a length; "." and ".." are the
+ * caller's, other
  * than in fs_lookup, which knows both. Every operation locks what it needs; callers hold nothing.
  * All return 0 (or a count) or -errno exactly as the system call of that name should.
- * Permissions are not checked here (the kernel does, default_permissions); what FUSE leaves to the daemon is.
+ * Permissions are not checked here (the kernel does, default_permissions); what FUSE leaves to
+ * the daemon is.
  */
 #ifndef FOLIOFS_FS_FS_H
 #define FOLIOFS_FS_FS_H
@@ -27,15 +30,20 @@ struct inode;
 /* ---- mount ---- */
 struct fs_opts {
 	bool readonly;
-	bool threads;          /* flusher and commit threads; tests without drive fs_tick() themselves */
+	/* flusher and commit threads; tests without drive fs_tick() themselves */
+	bool threads;
 	unsigned commit_ms;    /* 0 = 5000 */
 	enum { FS_RELATIME, FS_NOATIME, FS_STRICTATIME } atime;
 	void (*on_readonly)(void *arg, int error);
 	void *arg;
 };
-/* The cache is initialised (cache_init); dev stays the caller's. -EUCLEAN, -EINVAL (not foliofs), … */
+/*
+ * The cache is initialised (cache_init); dev stays the caller's. -EUCLEAN, -EINVAL (not foliofs),
+ * …
+ */
 int fs_mount(struct blk_dev *dev, const struct fs_opts *o, struct fs **out);
-/* Writes everything, marks clean. First error, but it is unmounted in any case (every inode reference must be
+/* Writes everything, marks clean. First error, but it is unmounted in any case (every inode
+ * reference must be
  * given back). crash: drop all that is not durable, as a power cut. */
 int fs_unmount(struct fs *fs, bool crash);
 /* One round of what the threads do: write back old dirty data, complete, store inodes, commit. */
@@ -80,7 +88,8 @@ struct inode *fs_ihold(struct inode *ip);
 u64 fs_ino(const struct inode *ip);
 u32 fs_mode(const struct inode *ip);
 /*
- * The kernel (or a test) knows this inode by number: an inode without links is deleted only when this count is
+ * The kernel (or a test) knows this inode by number: an inode without links is deleted only when
+ * this count is
  * zero and no reference is held. Compact table, 16..32 bytes an inode known.
  */
 void fs_remember(struct fs *fs, u64 ino);
@@ -100,11 +109,14 @@ int fs_setattr(struct inode *ip, const struct fs_attr *a);
 /* ---- names ---- */
 struct fs_cred { u32 uid, gid; };
 int fs_lookup(struct inode *dir, const char *name, size_t len, struct inode **out);
-/* Regular file, directory, fifo, socket, device by mode's type bits. setgid directories pass their group on. */
+/*
+ * Regular file, directory, fifo, socket, device by mode's type bits. setgid directories pass
+ * their group on.
+ */
 int fs_mknod(struct inode *dir, const char *name, size_t len, u32 mode, u64 rdev,
 	     struct fs_cred cred, struct inode **out);
-int fs_symlink(struct inode *dir, const char *name, size_t len, const char *target, size_t target_len,
-	       struct fs_cred cred, struct inode **out);
+int fs_symlink(struct inode *dir, const char *name, size_t len, const char *target,
+	       size_t target_len, struct fs_cred cred, struct inode **out);
 int fs_link(struct inode *ip, struct inode *dir, const char *name, size_t len);
 int fs_unlink(struct inode *dir, const char *name, size_t len);
 int fs_rmdir(struct inode *dir, const char *name, size_t len);
@@ -113,11 +125,13 @@ int fs_rename(struct inode *sdir, const char *sname, size_t slen, struct inode *
 	      const char *dname, size_t dlen, unsigned flags);
 int fs_readlink(struct inode *ip, char *buf, size_t size);  /* length */
 /*
- * Entries after `cookie` (0 = start) in cookie order, "." (cookie 1) and ".." (cookie 2) first. fill returns
+ * Entries after `cookie` (0 = start) in cookie order, "." (cookie 1) and ".." (cookie 2) first.
+ * fill returns
  * nonzero to stop (entry not taken). The cookie passed is the one to continue after this entry.
  * fill runs without locks and may call other operations.
  */
-typedef int (*fs_filldir)(void *arg, const char *name, size_t len, u64 ino, unsigned dtype, u64 cookie);
+typedef int (*fs_filldir)(void *arg, const char *name, size_t len, u64 ino, unsigned dtype,
+			  u64 cookie);
 int fs_readdir(struct inode *dir, u64 cookie, fs_filldir fill, void *arg);
 
 /* ---- data ---- */
@@ -130,7 +144,8 @@ enum { FS_WRITE_APPEND = 1, FS_WRITE_SYNC = 2, FS_WRITE_DSYNC = 4, FS_WRITE_KILL
 	FS_WRITE_CACHE = 16 /* kernel writeback: leave times alone */ };
 ssize_t fs_write(struct inode *ip, u64 pos, const void *buf, u64 len, unsigned flags);
 int fs_truncate(struct inode *ip, u64 size);
-int fs_fallocate(struct inode *ip, int mode, u64 pos, u64 len);  /* default, KEEP_SIZE, PUNCH_HOLE, ZERO_RANGE; others -EOPNOTSUPP */
+/* default, KEEP_SIZE, PUNCH_HOLE, ZERO_RANGE; others -EOPNOTSUPP */
+int fs_fallocate(struct inode *ip, int mode, u64 pos, u64 len);
 int fs_fsync(struct inode *ip, bool datasync);                   /* files and directories */
 /* What close should tell: a write error not reported yet through this cursor. */
 int fs_flush(struct inode *ip, u32 *error_cursor);
@@ -139,7 +154,8 @@ s64 fs_seek(struct inode *ip, u64 pos, int whence);
 u64 fs_drop_cache(struct fs *fs, struct inode *ip);
 
 /* ---- xattrs ---- */
-int fs_getxattr(struct inode *ip, const char *name, void *buf, size_t size);  /* size 0: length only */
+/* size 0: length only */
+int fs_getxattr(struct inode *ip, const char *name, void *buf, size_t size);
 int fs_setxattr(struct inode *ip, const char *name, const void *val, size_t size, int flags);
 int fs_listxattr(struct inode *ip, char *buf, size_t size);
 int fs_removexattr(struct inode *ip, const char *name);

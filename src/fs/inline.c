@@ -18,7 +18,9 @@
 #include "base/err.h"
 #include "fs/file_priv.h"
 
-/* An item of FMT_INLINE_MAX bytes in leaves that are half full takes little more than one sector. */
+/*
+ * An item of FMT_INLINE_MAX bytes in leaves that are half full takes little more than one sector.
+ */
 #define INLINE_RESERVE 2u
 
 /* ---- reservations ---- */
@@ -201,8 +203,23 @@ static int move_bytes(struct inode *ip)
 	return 0;
 }
 
+/* The item gets the smaller size first: what comes after can only raise it. */
+static int store_shrunk(struct inode *ip)
+{
+	bool shrunk;
+
+	mutex_lock(&ip->state);
+	shrunk = inode_size(ip) < ip->disk_size;
+	mutex_unlock(&ip->state);
+	return shrunk ? iomap_writeback(&ip->file, 0, SECTOR_SIZE, IOMAP_WB_WAIT, 0, NULL) : 0;
+}
+
 int inline_leave(struct inode *ip)
 {
+	int r = store_shrunk(ip);
+
+	if (r)
+		return r;
 	/* No more than zeroes will lie behind the end of a sector that was never written. */
 	ip->tail_zero = true;
 	if (inode_size(ip) > 0)

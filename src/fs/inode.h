@@ -2,9 +2,11 @@
  * Inside fs: the inode in memory, shared by inode.c (table, load, store), dir.c, namei.c, file.c,
  * extent.c, xattr.c, orphan.c, super.c. Not for other layers.
  *
- * Locks of an inode: `lock` (RANK_INODE, two inodes: ascending number through _nested): shared to read data, list, look up;
+ * Locks of an inode: `lock` (RANK_INODE, two inodes: ascending number through _nested): shared to
+ * read data, list, look up;
  * exclusive to write data, change size, extents' shape by truncate/punch, or directory entries.
- * `state` (RANK_INODE_STATE) guards the small fields below for short moments; it is taken inside `lock` and inside RANK_HANDLE/META.
+ * `state` (RANK_INODE_STATE) guards the small fields below for short moments; it is taken inside
+ * `lock` and inside RANK_HANDLE/META.
  */
 #ifndef FOLIOFS_FS_INODE_H
 #define FOLIOFS_FS_INODE_H
@@ -57,7 +59,8 @@ struct inode {
 	struct iomap_file file;     /* file.size is the size in memory */
 	struct ino_attr attr;       /* under state (changed under lock too) */
 	u64 disk_size;              /* size in the inode item as last published, under state */
-	u64 map_seq;                /* iomap cookie: raised by every change of extents or delalloc */
+	/* iomap cookie: raised by every change of extents or delalloc */
+	u64 map_seq;
 	u64 sync_seq;               /* newest transaction that fsync must wait for, under state */
 	u64 datasync_seq;           /* the same for fdatasync */
 	struct delalloc_tree delalloc; /* under state */
@@ -68,17 +71,24 @@ struct inode {
 	struct done_list completing; /* out of done, in a completion handle; under state */
 	u32 nr_done;                /* entries of done; under state */
 	u64 done_ticket;            /* the newest in done; under state */
-	/* RANK_MAPPING_INVAL: who gives delayed ranges a place, completes, or takes either away (truncate, punch) */
+	/*
+	 * RANK_MAPPING_INVAL: who gives delayed ranges a place, completes, or takes either away
+	 * (truncate, punch)
+	 */
 	struct mutex place;
-	struct { u64 start, nr, disk, seq; } extent; /* looked up last, if seq == map_seq; under state */
-	bool tail_zero;             /* the disk holds zeroes behind the end of file in its sector; under lock */
+	/* looked up last, if seq == map_seq; under state */
+	struct { u64 start, nr, disk, seq; } extent;
+	/* the disk holds zeroes behind the end of file in its sector; under lock */
+	bool tail_zero;
 	bool replaced;              /* truncated to nothing: data goes out at close; atomic */
 	bool wb_failed;             /* the flusher has said so; under state */
 	u64 wb_retry_ns;            /* not before; under state */
 	bool inl;                   /* data lives in the item (in-memory truth), under state */
 	bool inl_on_disk;           /* the item still has INLINE (cleared by completion) */
-	bool inl_moved;             /* what the item holds is on the disk in sector 0, too; under state */
-	u32 inl_reserved;           /* sectors reserved for the nodes of an item that grows; under state */
+	/* what the item holds is on the disk in sector 0, too; under state */
+	bool inl_moved;
+	/* sectors reserved for the nodes of an item that grows; under state */
+	u32 inl_reserved;
 	bool deleted;               /* no links; goes when the last user goes */
 	bool on_dirty_list;         /* in fs->dirty, under RANK_FLUSHER */
 	TAILQ_ENTRY(inode) dirty_link;
@@ -120,7 +130,8 @@ struct fs {
  * What may change an attribute in memory, so that no update is lost:
  *   - mode, owner, times, flags: under `lock` (times of reading: shared is enough) and state, then
  *     inode_mark_dirty(); the item follows later.
- *   - nlink, parent, entries, xattrs, sectors, disk_size: only in a handle that stores the item too. The body copies
+ *   - nlink, parent, entries, xattrs, sectors, disk_size: only in a handle that stores the item
+ *     too. The body copies
  *     ip->attr, the memory changes at publish: struct inode_edit does both.
  */
 
@@ -130,13 +141,19 @@ void inode_mark_dirty(struct inode *ip, u32 how);     /* queues it; 0: only queu
 int inode_store_in(struct view *v, struct inode *ip, const struct ino_attr *a, u64 size);
 int inode_store(struct inode *ip);                    /* if dirty; sets sync_seq */
 int inode_store_old(struct inode *ip, u64 age_ns);    /* if dirty for at least that long */
-int inode_get_item(struct view *v, u64 ino, const struct fmt_inode **item, const void **inl, u32 *inl_len);
+int inode_get_item(struct view *v, u64 ino, const struct fmt_inode **item, const void **inl,
+		   u32 *inl_len);
 void inode_note_seq(struct inode *ip, u64 seq, bool data_too); /* after jnl_run */
 struct timespec fs_now(void);
-/* The item's fixed part. inline_len > 0 or inl: what follows in the item (INLINE files, symlinks). */
-void inode_encode(const struct ino_attr *a, u64 size, bool inl, u32 inline_len, struct fmt_inode *out);
 /*
- * One inode that a body changes: begin copies the attributes (at the body's start), the body changes e->attr and
+ * The item's fixed part. inline_len > 0 or inl: what follows in the item (INLINE files,
+ * symlinks).
+ */
+void inode_encode(const struct ino_attr *a, u64 size, bool inl, u32 inline_len,
+		  struct fmt_inode *out);
+/*
+ * One inode that a body changes: begin copies the attributes (at the body's start), the body
+ * changes e->attr and
  * e->disk_size, end stores the item and has memory follow at publish (attr, disk_size, sequences).
  */
 struct inode_edit {
@@ -149,7 +166,8 @@ struct inode_edit {
 };
 void inode_edit_begin(struct inode_edit *e, struct inode *ip);
 int inode_edit_end(struct view *v, struct inode_edit *e);
-struct inode *inode_new(struct fs *fs, u64 ino);      /* one reference, no attributes; NULL: no memory */
+/* one reference, no attributes; NULL: no memory */
+struct inode *inode_new(struct fs *fs, u64 ino);
 void inode_drop(struct inode *ip);                    /* frees the object; in no table, unused */
 int inode_load(struct inode *ip);                     /* attributes from the item; -ESTALE */
 u64 inode_size(const struct inode *ip);               /* in memory, bytes */
@@ -160,11 +178,15 @@ bool inode_is_idle(const struct inode *ip);
 int fs_may_change(struct fs *fs);
 
 /* attr.c */
-void inode_touch_atime(struct inode *ip);             /* as the mount's atime option says; no lock needed */
-void inode_touch_write(struct inode *ip, bool kill_suid); /* mtime, ctime, setuid bits off; lock exclusive */
+/* as the mount's atime option says; no lock needed */
+void inode_touch_atime(struct inode *ip);
+/* mtime, ctime, setuid bits off; lock exclusive */
+void inode_touch_write(struct inode *ip, bool kill_suid);
 
 /* sync.c */
-void fs_pre_commit(struct fs *fs);    /* complete and store all queued inodes; for the commit thread */
+int inode_flush_overwrites(struct inode *ip); /* what was written in place becomes durable */
+/* complete and store all queued inodes; for the commit thread */
+void fs_pre_commit(struct fs *fs);
 void fs_pre_commit_stop(struct fs *fs); /* not from here on; waits for the one that runs */
 
 /* itable.c */
@@ -176,7 +198,8 @@ void itable_insert(struct fs *fs, struct inode *ip);  /* a new one; its number i
 extern const struct iomap_ops file_iomap_ops;
 void file_inode_init(struct inode *ip);               /* delalloc, done list, iomap_file */
 void file_inode_fini(struct inode *ip);               /* gives reservations back; nothing dirty */
-int file_complete(struct inode *ip);                  /* flush if needed, then the completion handle(s) for ip->done */
+/* flush if needed, then the completion handle(s) for ip->done */
+int file_complete(struct inode *ip);
 /* At close: data that replaces what a truncate to nothing took away is made part of the file. */
 void file_flush_replaced(struct inode *ip);
 /* Free all extents at or beyond `sector` in bounded handles; used by truncate and by orphans. */
@@ -191,6 +214,7 @@ int orphan_delete(struct fs *fs, u64 ino);            /* inode without links and
 /* flusher.c */
 int flusher_start(struct fs *fs);
 void flusher_stop(struct fs *fs);
-int flusher_round(struct fs *fs, bool all);           /* write back old (or all) dirty inodes once */
+/* write back old (or all) dirty inodes once */
+int flusher_round(struct fs *fs, bool all);
 
 #endif

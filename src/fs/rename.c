@@ -205,15 +205,20 @@ static int rename_body(struct view *v, void *arg)
 static int write_out(struct inode *ip)
 {
 	bool idle;
-	int r;
+	int r = 0;
 
+	if (!S_ISREG(fs_mode(ip)))
+		return 0;
 	mutex_lock(&ip->state);
 	idle = inode_is_idle(ip);
 	mutex_unlock(&ip->state);
-	if (!S_ISREG(fs_mode(ip)) || idle)
-		return 0;
-	r = iomap_writeback(&ip->file, 0, INT64_MAX, IOMAP_WB_WAIT, 0, NULL);
-	return r ? r : file_complete(ip);
+	if (!idle) {
+		r = iomap_writeback(&ip->file, 0, INT64_MAX, IOMAP_WB_WAIT, 0, NULL);
+		if (!r)
+			r = file_complete(ip);
+	}
+	/* Overwritten sectors, too: the transaction with the new name may be on the disk first. */
+	return r ? r : inode_flush_overwrites(ip);
 }
 
 /* What is wrong whatever the body will see; 1: nothing to do. */

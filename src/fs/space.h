@@ -78,7 +78,8 @@ int space_free_node(struct view *v, u64 sector);     /* calls view_forget() too 
 
 /* ---- sector map ---- */
 /* Entries; pending written sectors count as FMT_MAP_NOCSUM. Reads through jnl_read; any context
- * that may do I/O. [sector, sector + nr) may cross groups; entries of a group's own metadata are 0. */
+ * that may do I/O. [sector, sector + nr) may cross groups; entries of a group's own metadata are
+ * 0. */
 int space_map_read(struct space *sp, u64 sector, u32 nr, u32 *entries);
 /* In a body: set the entries to one value (FMT_MAP_*) and clear pending bits at publish.
  * Credits: SPACE_CREDITS_MAP(nr). The range lies in the space of one group. */

@@ -24,7 +24,7 @@
 /* ---- one inode ---- */
 
 /* Rule 4. */
-static int flush_overwrites(struct inode *ip)
+int inode_flush_overwrites(struct inode *ip)
 {
 	u64 ticket;
 	int r;
@@ -58,7 +58,7 @@ static int sync_data(struct inode *ip)
 	done = file_complete(ip);
 	if (!r)
 		r = done;
-	return r ? r : flush_overwrites(ip);
+	return r ? r : inode_flush_overwrites(ip);
 }
 
 int fs_fsync(struct inode *ip, bool datasync)

@@ -1,7 +1,8 @@
 /*
  * Busy sectors: freed by a transaction that is not durable yet.
  *
- * Until it is, a crash would bring back the old owner, so their contents must stay. The ranges sit in one tree for lookup and on
+ * Until it is, a crash would bring back the old owner, so their contents must stay. The ranges
+ * sit in one tree for lookup and on
  * the list of their transaction for release. While a checkpoint that began before the release
  * is still writing (it may write a freed node in its old place), the release waits for its end.
  * All under j->lock.

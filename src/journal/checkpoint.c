@@ -3,10 +3,12 @@
  *
  * 1. What is written is a copy, taken while no handle is half published. It is written only after
  *    the newest transaction in it is durable.
- * 2. From the copy on, the next change of the buffer logs all of it (jnl_buf.imaged is cleared), so a
+ * 2. From the copy on, the next change of the buffer logs all of it (jnl_buf.imaged is cleared),
+ *    so a
  *    torn write in place can always be mended from the log: either the old image, which
  *    the tail still covers, or the new one.
- * 3. The tail moves only after the writes in place are flushed, and ring space before it is used again only after
+ * 3. The tail moves only after the writes in place are flushed, and ring space before it is used
+ *    again only after
  *    the header that says so is flushed.
  * 4. Buffers leave in order of the oldest transaction they need, so every batch moves the tail.
  */

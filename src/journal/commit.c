@@ -1,12 +1,14 @@
 /*
  * Transactions and group commit.
  *
- * 1. The running transaction is a set of changed buffers (with the chunks that changed), revokes and freed ranges; its
+ * 1. The running transaction is a set of changed buffers (with the chunks that changed), revokes
+ *    and freed ranges; its
  *    bytes are taken from the published buffers when it is closed, so a buffer
  *    changed a thousand times is logged once.
  * 2. A transaction is closed under RANK_META shared: no handle is half published then. Commit never
  *    waits for an open handle, and handles only for the copying.
- * 3. One transaction is under way at a time; its one write is followed by one flush, and only then is it
+ * 3. One transaction is under way at a time; its one write is followed by one flush, and only
+ *    then is it
  *    durable. Who waits for it while another commits joins the next one.
  * 4. A commit that fails ends all change: jnl_fail() makes the file system read-only.
  */
@@ -136,7 +138,8 @@ static void image_buf(struct image *im, struct jnl_buf *b)
 		while (end < nr && chunk_test(b, end))
 			end++;
 		if (end > c)
-			image_bytes(im, b, FMT_REC_BYTES, c << CHUNK_SHIFT, (end - c) << CHUNK_SHIFT);
+			image_bytes(im, b, FMT_REC_BYTES, c << CHUNK_SHIFT,
+				    (end - c) << CHUNK_SHIFT);
 	}
 }
 

@@ -36,7 +36,8 @@ struct jnl_buf {
 	u64 chunk[CHUNK_WORDS];         /* changed in the running transaction */
 	bool running;                   /* on the running transaction's list */
 	bool whole;                     /* the running transaction logs all of it */
-	bool imaged;                    /* the log holds a whole image newer than the last snapshot */
+	/* the log holds a whole image newer than the last snapshot */
+	bool imaged;
 	bool dirty;                     /* on j->dirty: changed since the last snapshot */
 	bool snapped;                   /* in the checkpoint batch under way */
 	bool forgotten;                 /* freed: never write it again */

@@ -46,7 +46,8 @@ int view_edit(struct view *v, u64 addr, enum fmt_kind kind, void **out);
 /* A buffer with new contents: zeroed but for its header (fmt_hdr_init). Nothing is read. */
 int view_new(struct view *v, u64 addr, enum fmt_kind kind, u64 owner, void **out);
 /* The buffer at addr is metadata no more: revoked in the log, dropped from the cache at publish.
- * Its space must be freed separately (view_busy). Contents must not be asked for again in this run. */
+ * Its space must be freed separately (view_busy). Contents must not be asked for again in this
+ * run. */
 void view_forget(struct view *v, u64 addr, enum fmt_kind kind);
 /* Sectors freed by this handle: busy until its transaction is durable. -ENOMEM. */
 int view_busy(struct view *v, u64 sector, u64 nr);
@@ -60,8 +61,10 @@ bool jnl_has_busy(struct jnl *j);
 int view_on_publish(struct view *v, void (*fn)(void *arg, u64 seq), void *arg);
 const struct fmt_geo *view_geo(struct view *v);
 bool view_writable(struct view *v);
-/* Differs for every run of every body, also when the same body is run again: lets a layer that keeps
- * scratch data for a handle (they are serialised) see that it belongs to a run that came to nothing. */
+/* Differs for every run of every body, also when the same body is run again: lets a layer that
+ * keeps
+ * scratch data for a handle (they are serialised) see that it belongs to a run that came to
+ * nothing. */
 u64 view_run(struct view *v);
 /* The owner's pointer given to jnl_open (struct fs). */
 void *view_host(struct view *v);
@@ -84,12 +87,14 @@ struct jnl_config {
 	const struct fmt_geo *geo;
 	void *host;
 	bool readonly;       /* no writes: a dirty log is replayed into memory only */
-	bool threads;        /* run the commit thread; else commits happen only when asked for (tests) */
+	/* run the commit thread; else commits happen only when asked for (tests) */
+	bool threads;
 	unsigned commit_ms;  /* how old a change may get before it is committed; 0 = 5000 */
 	/* Called by the commit thread before a periodic commit, no locks held: the file system
 	 * completes finished writes and stores changed inodes. */
 	void (*pre_commit)(void *host);
-	void (*on_readonly)(void *host, int error); /* a commit failed: file system is read-only now */
+	/* a commit failed: file system is read-only now */
+	void (*on_readonly)(void *host, int error);
 };
 
 struct jnl_recovery { u64 transactions, records, buffers, revoked; bool was_clean; };
@@ -105,8 +110,10 @@ int jnl_close(struct jnl *j, bool crash);
 int jnl_commit(struct jnl *j, u64 seq);
 u64 jnl_newest_seq(struct jnl *j);      /* newest transaction with a published change */
 u64 jnl_durable_seq(struct jnl *j);
-int jnl_checkpoint_all(struct jnl *j);  /* commit, write every changed buffer in place, move the tail */
-void jnl_kick_checkpoint(struct jnl *j);/* from cache want_checkpoint: ask the thread, never blocks */
+/* commit, write every changed buffer in place, move the tail */
+int jnl_checkpoint_all(struct jnl *j);
+/* from cache want_checkpoint: ask the thread, never blocks */
+void jnl_kick_checkpoint(struct jnl *j);
 int jnl_error(struct jnl *j);           /* 0, or why the file system is read-only */
 struct mapping *jnl_mapping(struct jnl *j); /* the metadata mapping (stats) */
 

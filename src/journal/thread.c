@@ -1,8 +1,10 @@
 /*
  * The commit thread: commits what is old enough, checkpoints when the log or the cache fills.
  *
- * It sleeps without a timer while nothing is published. How old a change gets is bounded by half of commit_ms here; the
- * file system's flusher uses the other half before it publishes (pre_commit catches what it missed).
+ * It sleeps without a timer while nothing is published. How old a change gets is bounded by half
+ * of commit_ms here; the
+ * file system's flusher uses the other half before it publishes (pre_commit catches what it
+ * missed).
  */
 #include "base/time.h"
 #include "journal/jnl_priv.h"

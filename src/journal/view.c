@@ -8,7 +8,8 @@
  *    each attempt gets further than the one before.
  * 4. publish() cannot fail: everything it needs was allocated while the body ran, and room in the
  *    log is checked before the first byte is changed.
- * 5. Copies are compared with the published buffers in 64-byte chunks, so what is logged is exactly what
+ * 5. Copies are compared with the published buffers in 64-byte chunks, so what is logged is
+ *    exactly what
  *    changed, whatever the body did.
  */
 #include "base/time.h"
@@ -241,7 +242,10 @@ void view_forget(struct view *v, u64 addr, enum fmt_kind kind)
 	struct revoke *r = malloc(sizeof(*r));
 	struct entry *e = view_find(v, addr);
 
-	/* The revoke is what keeps an old image from coming back: no memory for it, no publishing. */
+	/*
+	 * The revoke is what keeps an old image from coming back: no memory for it, no
+	 * publishing.
+	 */
 	if (r) {
 		r->addr = addr;
 		r->nr = fmt_kind_sectors(kind);
@@ -389,7 +393,8 @@ static int view_hold(struct view *v, u64 addr, struct folio *f, int error)
 }
 
 /*
- * Get what the attempt was missing. A buffer that cannot be read is an error only if the next attempt still
+ * Get what the attempt was missing. A buffer that cannot be read is an error only if the next
+ * attempt still
  * asks for it: what a reader saw may have been freed since.
  */
 static int view_bring(struct view *v)
@@ -531,7 +536,8 @@ static u64 view_log_bytes(const struct view *v)
 }
 
 /*
- * A fresh folio becomes uptodate under its lock. Nobody can be reading its buffer in for good reason; a
+ * A fresh folio becomes uptodate under its lock. Nobody can be reading its buffer in for good
+ * reason; a
  * reader with an old view may, so the wait is for one read at most. Done before RANK_META.
  */
 static void publish_fresh(struct view *v)

@@ -239,7 +239,9 @@ static bool try_again(struct ring *r, struct ring_req *req, s32 res)
 		req->retries++;
 		return true;
 	}
-	/* The memory may be unregistered, the operation unknown: these are no errors of the disk. */
+	/*
+	 * The memory may be unregistered, the operation unknown: these are no errors of the disk.
+	 */
 	if ((res == -EINVAL || res == -EOPNOTSUPP) && req->how == HOW_FIXED_VECTOR) {
 		r->has_vector = false;
 		req->how = HOW_FORCED_PLAIN;

@@ -20,7 +20,7 @@
 #include "base/log.h"
 #include "ring/ring_priv.h"
 
-static pthread_mutex_t start_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct mutex start_lock = MUTEX_INIT(RANK_BLK);
 
 static struct {
 	struct mutex lock;
@@ -132,9 +132,9 @@ int ring_shared_start(void)
 
 	if (atomic_load_explicit(&shared.running, memory_order_acquire))
 		return 0;
-	pthread_mutex_lock(&start_lock);
+	mutex_lock(&start_lock);
 	err = start_locked();
-	pthread_mutex_unlock(&start_lock);
+	mutex_unlock(&start_lock);
 	return err;
 }
 
@@ -165,12 +165,12 @@ static void stop_reaper(void)
 
 void ring_shutdown(void)
 {
-	pthread_mutex_lock(&start_lock);
+	mutex_lock(&start_lock);
 	if (shared.running) {
 		stop_reaper();
 		cond_fini(&shared.idle);
 		ring_teardown(&shared.ring);
 		atomic_store_explicit(&shared.running, false, memory_order_release);
 	}
-	pthread_mutex_unlock(&start_lock);
+	mutex_unlock(&start_lock);
 }

@@ -4,7 +4,8 @@
  * Rules
  * 1. All three are made from the same rows: none knows a counter by name.
  * 2. A key in JSON and Prometheus carries its unit (user_written_bytes), so that numbers are plain.
- * 3. Rows that share a name differ by a label "key=value": an object in JSON, a label in Prometheus.
+ * 3. Rows that share a name differ by a label "key=value": an object in JSON, a label in
+ *    Prometheus.
  */
 #include <errno.h>
 #include <json-c/json.h>
@@ -104,8 +105,8 @@ int stat_render_people(const struct stat_snapshot *snap, FILE *f)
 			continue;
 		}
 		if (!header)
-			fprintf(f, "\n%-22s %-18s %10s %10s %10s %10s %10s\n", "time", "of", "count",
-				"mean", "p50", "p99", "p99.9");
+			fprintf(f, "\n%-22s %-18s %10s %10s %10s %10s %10s\n", "time", "of",
+				"count", "mean", "p50", "p99", "p99.9");
 		header = true;
 		people_hist(row, f);
 	}

@@ -6,7 +6,8 @@
  * C(ID, name, label, unit, help)   a counter that only grows
  * H(ID, name, label, unit, help)   a histogram of values (usually nanoseconds)
  *
- * name: words with underscores, the thing before the event. label: "key=value" for rows that share a
+ * name: words with underscores, the thing before the event. label: "key=value" for rows that
+ * share a
  * name (they must stand together), or "". unit: bytes, ns, folios, ... or "" for plain events.
  */
 #ifndef STAT_ROWS_H
@@ -58,7 +59,7 @@
 	C(READAHEAD_WASTED, "readahead_wasted", "", "folios", "read ahead, evicted unused")        \
 	/* memory */                                                                               \
 	STAT_BY_ORDER(C, FOLIO_ALLOC, "folios_allocated", "folios", "folios allocated by order")   \
-	C(FOLIO_FALLBACKS, "folio_fallbacks", "", "folios", "folios of a smaller order than asked") \
+	C(FOLIO_FALLBACKS, "folio_fallbacks", "", "folios", "folios smaller than asked for")         \
 	C(FOLIO_ALLOC_FAILS, "folio_allocation_failures", "", "", "allocations without memory")    \
 	C(BUDDY_SPLITS, "buddy_splits", "", "", "free blocks split by the allocator")              \
 	C(BUDDY_MERGES, "buddy_merges", "", "", "free blocks merged by the allocator")             \
@@ -76,7 +77,7 @@
 	/* writeback */                                                                            \
 	C(WRITEBACK_RUNS, "writeback_runs", "", "", "passes of writeback over a file")             \
 	C(WRITEBACK_SECTORS, "writeback_written", "", "sectors", "dirty sectors written back")     \
-	C(WRITEBACK_ERRORS, "writeback_errors", "", "sectors", "sectors that failed to be written") \
+	C(WRITEBACK_ERRORS, "writeback_errors", "", "sectors", "sectors that could not be written")\
 	C(THROTTLE_PAUSES, "throttle_pauses", "", "", "pauses of writers at the dirty limit")      \
 	C(THROTTLE_NS, "throttle_time", "", "ns", "time that writers were paused")                 \
 	/* journal */                                                                              \

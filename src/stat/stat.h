@@ -98,7 +98,8 @@ u64 hist_percentile(const struct stat_hist *h, unsigned permille);
 u64 hist_bucket_low(unsigned bucket);
 
 /*
- * A gauge is a number that is asked for when somebody looks: cache size, dirty bytes. @fn runs under
+ * A gauge is a number that is asked for when somebody looks: cache size, dirty bytes. @fn runs
+ * under
  * a lock of RANK_STAT, so it takes no other lock: it reads atomics. The strings must outlive the
  * gauge. Gauges that share a name and differ by label are added one after the other.
  */

@@ -33,7 +33,8 @@ static u64 *map_random(void)
 	u64 density = rnd() % 3;
 
 	for (size_t i = 0; i < BITMAP_WORDS(NBITS); i++)
-		map[i] = density == 0 ? rnd() : density == 1 ? rnd() & rnd() & rnd() : rnd() | rnd();
+		map[i] = density == 0 ? rnd() : density == 1 ? rnd() & rnd() & rnd() :
+			        rnd() | rnd();
 	return map;
 }
 

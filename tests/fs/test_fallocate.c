@@ -72,7 +72,8 @@ START_TEST(allocated_space_reads_zero_without_io)
 	expect(2 * MIB, 0, 2 * MIB);
 	crash();
 	expect(2 * MIB, 0, 2 * MIB);
-	ck_assert_uint_eq(stat_read(STAT_READ_BYTES_DATA) + stat_read(STAT_WRITE_BYTES_DATA), before);
+	ck_assert_uint_eq(stat_read(STAT_READ_BYTES_DATA) + stat_read(STAT_WRITE_BYTES_DATA),
+			  before);
 	ck_assert_uint_eq(blocks(), 2 * MIB);
 	ck_assert_int_eq(fs_seek(f, 0, SEEK_DATA), -ENXIO);
 	end();

@@ -186,6 +186,33 @@ START_TEST(a_punched_first_sector_counts_as_moved_out_of_the_item)
 }
 END_TEST
 
+START_TEST(a_file_that_shrank_and_then_left_its_item_has_its_size)
+{
+	struct inode *f;
+
+	begin("ram:64M", 0);
+	f = new_file("f");
+	put_data(f, 0, 1500);
+	OK(fs_fsync(f, false));
+	OK(fs_truncate(f, 0));
+	put_data(f, 40000, 1000);
+	OK(fs_fsync(f, false));
+	f = crash(f, "f");
+	expect(f, 41000, 0, 40000);
+	fs_iput(f);
+	f = new_file("g");
+	put_data(f, 0, 1500);
+	OK(fs_fsync(f, false));
+	OK(fs_truncate(f, 100));
+	OK(fs_fallocate(f, FALLOC_FL_KEEP_SIZE, 0, 8192));
+	OK(fs_fsync(f, false));
+	f = crash(f, "g");
+	expect(f, 100, 0, 0);
+	fs_iput(f);
+	end();
+}
+END_TEST
+
 START_TEST(fsync_makes_data_and_size_durable)
 {
 	for (u32 block = 4096; block <= 2u << 20; block *= 8) {
@@ -751,6 +778,7 @@ int main(void)
 	check_add(s, a_small_file_lives_in_its_item);
 	check_add(s, a_file_that_outgrows_its_item_keeps_its_bytes);
 	check_add(s, an_inline_file_that_grew_and_was_half_written_keeps_its_old_bytes);
+	check_add(s, a_file_that_shrank_and_then_left_its_item_has_its_size);
 	check_add(s, a_punched_first_sector_counts_as_moved_out_of_the_item);
 	check_add(s, fsync_makes_data_and_size_durable);
 	check_add(s, what_was_not_synced_is_not_there_in_half);

@@ -1,4 +1,7 @@
-/* The journal's promise, on every prefix and on reorderings of what it wrote, and that leaving out a rule is seen. */
+/*
+ * The journal's promise, on every prefix and on reorderings of what it wrote, and that leaving
+ * out a rule is seen.
+ */
 #include "bank.h"
 #include "check_main.h"
 
@@ -56,8 +59,9 @@ static bool world_try(struct world *w, struct sim_cutter *c, size_t n, u64 seed)
 		blk_close(img);
 		w->images++;
 		if (wrong) {
-			snprintf(w->what, sizeof(w->what), "%s: event %zu, cut %u, seed %llu", wrong,
-				 n, i, (unsigned long long)seed);
+			snprintf(w->what, sizeof(w->what),
+				 "%s: event %zu, cut %u, seed %llu", wrong, n, i,
+				 (unsigned long long)seed);
 			return false;
 		}
 	}

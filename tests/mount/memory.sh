@@ -58,7 +58,6 @@ fill()
 		echo "$1 $i" >"$mnt/small-$1-$i" || break
 	done
 }
-writers=
 workers=()
 for i in 1 2 3 4; do
 	fill $i >>"$T_DIR/fill.log" 2>&1 &

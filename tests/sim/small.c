@@ -261,7 +261,8 @@ void small_sync(struct small *s, enum small_sync how)
 void small_open(struct small *s, u32 block_bytes)
 {
 	struct sim_opts so = { .sectors = 4096, .record = true };
-	struct fs_format_opts fo = { .block_bytes = block_bytes, .jnl_sectors = FMT_JNL_MIN_SECTORS };
+	struct fs_format_opts fo = { .block_bytes = block_bytes,
+		.jnl_sectors = FMT_JNL_MIN_SECTORS };
 	struct fs_opts mo = { .threads = false };
 	struct fmt_geo geo;
 

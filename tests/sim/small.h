@@ -1,9 +1,11 @@
 /*
  * A small file system on a recording device, and a memory of every state that it passed through.
  *
- * A step is one operation; after each one the names, sizes, contents and xattrs that programs see are
+ * A step is one operation; after each one the names, sizes, contents and xattrs that programs see
+ * are
  * kept as a state. A crash image is right when its names are those of one state, every sector of a
- * file is one that the file had in some state (or zero where it had no space at the start), and what was
+ * file is one that the file had in some state (or zero where it had no space at the start), and
+ * what was
  * synced is there as in the last state.
  */
 #ifndef TESTS_SIM_SMALL_H

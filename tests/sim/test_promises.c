@@ -1,5 +1,6 @@
 /*
- * What docs/GUARANTEES.md promises, on crash images of every one and two operations followed by each
+ * What docs/GUARANTEES.md promises, on crash images of every one and two operations followed by
+ * each
  * kind of sync, and of longer random runs. And: leaving out a rule of the journal makes it fail.
  *
  * FOLIOFS_SEED repeats the random runs of one seed.
@@ -44,7 +45,8 @@ static bool try_image(const struct small *s, struct sim_cutter *c, const struct 
 	blk_close(img);
 	t->images++;
 	if (wrong)
-		snprintf(t->what, sizeof(t->what), "%s; event %zu of %zu, cut %d, seed %llu, tear %u",
+		snprintf(t->what, sizeof(t->what), "%s; event %zu of %zu, cut %d, "
+			 "seed %llu, tear %u",
 			 wrong, spec->events, sim_nr_events(s->dev), spec->cut,
 			 (unsigned long long)spec->seed, spec->tear);
 	return !wrong;
@@ -95,8 +97,9 @@ START_TEST(every_operation_before_every_sync_keeps_the_promise)
 	for (unsigned a = 0; a < small_nr_ops; a++)
 		for (unsigned how = 0; how < SMALL_NR_SYNC; how++)
 			for (u32 block = 4096; block <= 65536; block *= 16)
-				ck_assert_msg(run(&a, 1, how, block, &t), "%s, sync %u, block %u: %s",
-					      small_op_name(a), how, block, t.what);
+				ck_assert_msg(run(&a, 1, how, block, &t),
+					      "%s, sync %u, block %u: %s", small_op_name(a), how,
+					      block, t.what);
 	printf("one operation: %u images\n", t.images);
 	cache_fini();
 }

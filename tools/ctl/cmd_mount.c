@@ -109,7 +109,8 @@ int cmd_umount(int argc, char **argv)
 	int status;
 
 	if (argc != 2 && !lazy)
-		return ctl_usage("umount takes one MOUNT, and -l before it to unmount even if in use");
+		return ctl_usage("umount takes one MOUNT, "
+				 "and -l before it to unmount even if in use");
 	status = find_any(argv[argc - 1], &m);
 	return status ? status : umount_and_wait(&m, lazy);
 }

@@ -2,7 +2,8 @@
  * foliofsctl stats: all numbers once, or one line every few seconds.
  *
  * Rules
- * 1. Numbers come from the daemon's table of statistics; this file names only those that the lines of -i
+ * 1. Numbers come from the daemon's table of statistics; this file names only those that the
+ *    lines of -i
  *    are made of.
  */
 #include <getopt.h>
@@ -131,7 +132,8 @@ static struct json_object *info_object(char *text)
 	struct json_object *o = json_object_new_object();
 	char *save = NULL;
 
-	for (char *line = strtok_r(text, "\n", &save); o && line; line = strtok_r(NULL, "\n", &save)) {
+	for (char *line = strtok_r(text, "\n", &save); o && line;
+	     line = strtok_r(NULL, "\n", &save)) {
 		char *value = strchr(line, ' ');
 
 		if (!value)
@@ -193,13 +195,15 @@ int cmd_stats(int argc, char **argv)
 		else if (c == 'p')
 			how = OUT_PROMETHEUS;
 		else if (c != 'i')
-			return ctl_usage("stats: unknown or incomplete option '%s'", argv[optind - 1]);
+			return ctl_usage("stats: unknown or incomplete option '%s'",
+					 argv[optind - 1]);
 		else if (parse_u64(optarg, 1, 86400, &seconds))
 			return ctl_usage("stats: -i takes seconds from 1 to 86400");
 	}
 	if (argc - optind != 1)
 		return ctl_usage("stats takes one MOUNT");
 	if (seconds && how != OUT_TEXT)
-		return ctl_usage("stats: -i prints lines for people; without --json or --prometheus");
+		return ctl_usage("stats: -i prints lines for people; "
+				 "without --json or --prometheus");
 	return seconds ? watch(argv[optind], seconds) : print_once(argv[optind], how);
 }

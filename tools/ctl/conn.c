@@ -2,7 +2,8 @@
  * Finding the daemon of a mount and asking it (include/foliofs/control.h).
  *
  * Rules
- * 1. The mount is found by name in /proc/self/mountinfo, so that a dead one is recognised instead of
+ * 1. The mount is found by name in /proc/self/mountinfo, so that a dead one is recognised instead
+ *    of
  *    waited for.
  */
 #include <errno.h>

@@ -59,7 +59,8 @@ static void help(FILE *f)
 	for (size_t i = 0; i < ARRAY_LEN(commands); i++)
 		fprintf(f, "  %-6s %s\n         %s\n", commands[i].name, commands[i].arguments,
 			commands[i].help);
-	fputs("\n  -h, --help     this text\n  -V, --version  the version\n\nSee foliofsctl(8).\n", f);
+	fputs("\n  -h, --help     this text\n"
+	      "  -V, --version  the version\n\nSee foliofsctl(8).\n", f);
 }
 
 static int unknown(const char *name)
