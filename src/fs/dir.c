@@ -78,7 +78,7 @@ static int next_entry(struct view *v, u64 dir, u64 *b, const struct fmt_dirent *
 int dir_find_in(struct view *v, struct dir_name *n)
 {
 	u64 b = n->hash << 8;
-	const struct fmt_dirent *d;
+	const struct fmt_dirent *d = NULL;
 	int r;
 
 	n->ino = 0;
@@ -101,7 +101,7 @@ int dir_find_in(struct view *v, struct dir_name *n)
 static int free_key(struct view *v, const struct dir_name *n, u64 *out)
 {
 	u64 want = n->hash << 8, b = want;
-	const struct fmt_dirent *d;
+	const struct fmt_dirent *d = NULL;
 	int r;
 
 	while (!(r = next_entry(v, n->dir->ino, &b, &d)) && b == want) {
@@ -249,7 +249,7 @@ struct batch_entry {
 static int batch_body(struct view *v, void *arg)
 {
 	struct batch *c = arg;
-	const struct fmt_dirent *d;
+	const struct fmt_dirent *d = NULL;
 	u64 b = c->from;
 	int r;
 

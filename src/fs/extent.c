@@ -71,7 +71,7 @@ static int ext_after(struct view *v, u64 ino, u64 sector, struct ext *out)
 
 int extent_find_in(struct view *v, u64 ino, u64 sector, struct extent_run *out)
 {
-	struct ext e;
+	struct ext e = { 0 };
 	int r = ext_before(v, ino, sector, &e);
 
 	if (r && r != -ENOENT)
@@ -89,7 +89,7 @@ int extent_find_in(struct view *v, u64 ino, u64 sector, struct extent_run *out)
 
 int extent_goal_in(struct view *v, u64 ino, u64 sector, u64 *goal)
 {
-	struct ext e;
+	struct ext e = { 0 };
 	int r = ext_before(v, ino, sector, &e);
 
 	if (r && r != -ENOENT)
@@ -143,7 +143,7 @@ int extent_free_in(struct view *v, struct space *sp, u64 ino, u64 from, u64 to, 
 {
 	unsigned credits = 0;
 	u64 sum = 0;
-	struct ext e;
+	struct ext e = { 0 };
 	int r;
 
 	while (!(r = from < to ? ext_before(v, ino, to - 1, &e) : -ENOENT) &&

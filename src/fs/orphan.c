@@ -48,7 +48,7 @@ static int orphan_get(struct view *v, u64 ino, u8 *kind, u64 *size)
 int orphan_add_in(struct view *v, u64 ino, u8 kind, u64 size)
 {
 	struct fmt_orphan o = { .kind = kind, .size = put64(size) };
-	u8 old;
+	u8 old = 0;
 	u64 old_size;
 	int r = orphan_get(v, ino, &old, &old_size);
 
@@ -61,7 +61,7 @@ int orphan_add_in(struct view *v, u64 ino, u8 kind, u64 size)
 
 int orphan_remove_in(struct view *v, u64 ino)
 {
-	u8 kind;
+	u8 kind = 0;
 	u64 size;
 	int r = orphan_get(v, ino, &kind, &size);
 
@@ -139,7 +139,7 @@ struct scan {
 	u64 from;
 	/* found */
 	u64 ino, size, now_size;
-	u8 kind;
+	u8 kind = 0;
 	bool has_item;
 	u32 nlink;
 };

@@ -59,7 +59,7 @@
 	C(READAHEAD_WASTED, "readahead_wasted", "", "folios", "read ahead, evicted unused")        \
 	/* memory */                                                                               \
 	STAT_BY_ORDER(C, FOLIO_ALLOC, "folios_allocated", "folios", "folios allocated by order")   \
-	C(FOLIO_FALLBACKS, "folio_fallbacks", "", "folios", "folios smaller than asked for")         \
+	C(FOLIO_FALLBACKS, "folio_fallbacks", "", "folios", "folios smaller than asked for")      \
 	C(FOLIO_ALLOC_FAILS, "folio_allocation_failures", "", "", "allocations without memory")    \
 	C(BUDDY_SPLITS, "buddy_splits", "", "", "free blocks split by the allocator")              \
 	C(BUDDY_MERGES, "buddy_merges", "", "", "free blocks merged by the allocator")             \
