@@ -139,7 +139,7 @@ struct scan {
 	u64 from;
 	/* found */
 	u64 ino, size, now_size;
-	u8 kind = 0;
+	u8 kind;
 	bool has_item;
 	u32 nlink;
 };
