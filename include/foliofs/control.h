@@ -14,13 +14,17 @@
  * most FOLIOFS_CONTROL_LINE bytes, and reads to the end: first "ok\n" or "error TEXT\n", then what
  * the command prints. Commands:
  *
- *	stats text|json|prometheus	all counters, histograms and gauges
- * info				one "key value" line each: version, image, mount, pid, cache...
- *	sync				everything written so far is durable when "ok" comes
- * drop [INODE]			drops clean cached data of all, or of one inode; "ok", then the
- *					number of bytes
- * wait				answers when the file system has been unmounted and the image
- * 				 is free: "ok", or "error TEXT" if something could not be written
+ *	stats text|json|prometheus
+ *		all counters, histograms and gauges
+ *	info
+ *		one "key value" line each: version, image, mount, pid, cache, ...
+ *	sync
+ *		everything written so far is durable when "ok" comes
+ *	drop [INODE]
+ *		drops clean cached data of all, or of one inode; "ok", then the number of bytes
+ *	wait
+ *		answers when the file system has been unmounted and the image is free: "ok", or
+ *		"error TEXT" if something could not be written
  */
 #ifndef FOLIOFS_CONTROL_H
 #define FOLIOFS_CONTROL_H

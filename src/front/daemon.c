@@ -15,10 +15,9 @@
  *    Else it passes on the child's exit status; the child has printed why.
  * 2. However the mount ends (umount, signal, the connection aborted), everything is written and the
  *    image is left clean.
- * 3. A signal first lets the kernel write its own dirty pages to us, while we still serve. This
- *    is the
- *    one time that the daemon touches its own mount, from a thread that nobody waits for without
- *    a limit.
+ * 3. A signal first lets the kernel write its own dirty pages to us, while we still serve. This is
+ *    the one time that the daemon touches its own mount, from a thread that nobody waits for
+ *    without a limit.
  * 4. The image's lock is held until all is done. A second signal skips the waiting.
  *
  * Locking: the main thread starts and joins all others.

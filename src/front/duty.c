@@ -3,9 +3,8 @@
  *
  * Rules
  * 1. While any thread is neither on duty nor inside a request, it is parked.
- * 2. A receiver goes off duty only if another is on, or has been called, or nobody is parked:
- *    then all
- *    threads are inside requests, and the first that ends its own takes the duty.
+ * 2. A receiver goes off duty only if another is on, or has been called, or nobody is parked: then
+ *    all threads are inside requests, and the first that ends its own takes the duty.
  * 3. Two threads may take the duty at once: one too many for a moment does no harm, duty_quiet()
  *    finds it.
  *

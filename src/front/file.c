@@ -7,9 +7,8 @@
  * 2. With cache=kernel an inode is in the tree of writers from the open for writing to the release,
  *    which the kernel sends after it has written back what it held.
  *
- * 3. All open files are listed: an aborted connection, and often an unmount, sends no RELEASE,
- *    and fs
- *    wants every reference back.
+ * 3. All open files are listed: an aborted connection, and often an unmount, sends no RELEASE, and
+ *    fs wants every reference back.
  *
  * Locking: files_lock guards tree and list and is a leaf. error_cursor and caps_gen of a file are
  * changed by its own requests; a lost update costs a second look, nothing else.

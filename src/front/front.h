@@ -10,11 +10,11 @@
  * op_*.c     the operations
  * control.c  the socket that foliofsctl talks to
  *
- * Why requests are parsed here and libfuse only mounts: libfuse 3.14 does not know half of what the
- * kernel offers (SYNCFS, HANDLE_KILLPRIV_V2, DIRECT_IO_ALLOW_MMAP, PARALLEL_DIRECT_WRITES, 64-bit
- * INIT
- * flags), answers ENOSYS to it for good, and takes a global lock twice for each request. With both
- * ways in one program there would be two places for errors, times and unanswered requests.
+ * Why requests are parsed here and libfuse only mounts: libfuse 3.14 does not know half of what
+ * the kernel offers (SYNCFS, HANDLE_KILLPRIV_V2, DIRECT_IO_ALLOW_MMAP, PARALLEL_DIRECT_WRITES,
+ * 64-bit INIT flags), answers ENOSYS to it for good, and takes a global lock twice for each
+ * request. With both ways in one program there would be two places for errors, times and
+ * unanswered requests.
  */
 #ifndef FOLIOFS_FRONT_FRONT_H
 #define FOLIOFS_FRONT_FRONT_H

@@ -6,8 +6,7 @@
  * 2. nosuid and nodev unless root asked otherwise, as all FUSE mounts.
  * 3. Nothing is unmounted that is not ours: the device number at the mount point is compared.
  * 4. No fork() here: the arena may be pinned, and would be copied. libfuse forks for fusermount3,
- *    so
- *    the arena is MADV_DONTFORK (daemon.c).
+ *    so the arena is MADV_DONTFORK (daemon.c).
  */
 #define FUSE_USE_VERSION 314
 #include <errno.h>
@@ -184,9 +183,8 @@ static void bdi_write(const char *bdi, const char *file, const char *value)
 
 /*
  * FUSE mounts start with 1 % of the memory that may be dirty and a strict limit at that, which
- * stops
- * writers every few megabytes, and with 128 KiB of readahead. Those limits protect the system from
- * daemons that ordinary users run; root may lift them.
+ * stops writers every few megabytes, and with 128 KiB of readahead. Those limits protect the
+ * system from daemons that ordinary users run; root may lift them.
  */
 void mount_tune(const struct front *fr)
 {

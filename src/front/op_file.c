@@ -5,9 +5,8 @@
  * 1. READ answers straight from the folios: header and slices leave in one writev(), then the
  *    folios are put. WRITE copies once, from the request buffer to the folios.
  * 2. cache=daemon: every open is direct and takes parallel writes; our cache is the only one but
- *    for
- *    mapped pages. cache=kernel: the kernel's pages serve programs, it owns size and times of what
- *    it holds (FS_WRITE_CACHE), and fsync after O_SYNC writes is its business.
+ *    for mapped pages. cache=kernel: the kernel's pages serve programs, it owns size and times of
+ *    what it holds (FS_WRITE_CACHE), and fsync after O_SYNC writes is its business.
  * 3. A short answer to READ means end of file to the kernel, so an error never shortens one that
  *    fills the kernel's pages.
  * 4. SEEK_DATA and SEEK_HOLE can't be answered for contents that the kernel still holds back: with

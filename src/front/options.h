@@ -1,7 +1,6 @@
 /*
  * Options of foliofs and mount.foliofs. One table (options.c) gives the parser, the help and,
- * checked
- * by a test, foliofs(5).
+ * checked by a test, foliofs(5).
  */
 #ifndef FOLIOFS_FRONT_OPTIONS_H
 #define FOLIOFS_FRONT_OPTIONS_H

@@ -5,11 +5,9 @@
  * 1. A request is answered by the thread that read it, through the device that it was read from:
  *    the kernel keeps requests in flight per device.
  * 2. Devices are read without blocking; a thread sleeps in poll() while it is on duty and nothing
- *    is
- *    there, parked while it is not (duty.h), or in the work of its request. It ends when the
- *    kernel has
- *    ended the connection, or when it is told to: then a signal interrupts its poll(), again and
- *    again until it has seen the flag (the signal may come just before).
+ *    is there, parked while it is not (duty.h), or in the work of its request. It ends when the
+ *    kernel has ended the connection, or when it is told to: then a signal interrupts its poll(),
+ *    again and again until it has seen the flag (the signal may come just before).
  * 3. A device that can't be cloned is no reason to fail: threads then share the mount's own.
  *
  * Locking: none. Each thread owns its struct worker; flags are atomic.

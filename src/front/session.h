@@ -1,8 +1,7 @@
 /*
- * Threads that read requests from /dev/fuse and answer them. Each has a device of its own (a
- * clone of the mount's), so that requests in flight are not serialised on one queue lock, and a
- * request buffer whose data
- * part starts on a page.
+ * Threads that read requests from /dev/fuse and answer them. Each has a device of its own (a clone
+ * of the mount's), so that requests in flight are not serialised on one queue lock, and a request
+ * buffer whose data part starts on a page.
  */
 #ifndef FOLIOFS_FRONT_SESSION_H
 #define FOLIOFS_FRONT_SESSION_H

@@ -2,9 +2,8 @@
  * foliofsctl stats: all numbers once, or one line every few seconds.
  *
  * Rules
- * 1. Numbers come from the daemon's table of statistics; this file names only those that the
- *    lines of -i
- *    are made of.
+ * 1. Numbers come from the daemon's table of statistics; this file names only those that the lines
+ *    of -i are made of.
  */
 #include <getopt.h>
 #include <json-c/json.h>

@@ -3,8 +3,7 @@
  *
  * Rules
  * 1. The mount is found by name in /proc/self/mountinfo, so that a dead one is recognised instead
- *    of
- *    waited for.
+ *    of waited for.
  */
 #include <errno.h>
 #include <stdlib.h>
