@@ -6,7 +6,6 @@
  *    word can't be missed.
  */
 #include <errno.h>
-#include <getopt.h>
 #include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
@@ -112,22 +111,5 @@ int cmd_umount(int argc, char **argv)
 		return ctl_usage("umount takes one MOUNT, "
 				 "and -l before it to unmount even if in use");
 	status = find_any(argv[argc - 1], &m);
-	return status ? status : umount_and_wait(&m, lazy);
-}
-
-int umount_helper(int argc, char **argv)
-{
-	struct mountinfo m;
-	bool lazy = false;
-	int c, status;
-
-	while ((c = getopt(argc, argv, "nlfvrN:t:")) != -1)
-		if (c == 'l')
-			lazy = true;
-		else if (c == '?')
-			return ctl_usage("umount.foliofs: bad option");
-	if (argc - optind != 1)
-		return ctl_usage("umount.foliofs takes one mount point");
-	status = find_any(argv[optind], &m);
 	return status ? status : umount_and_wait(&m, lazy);
 }

@@ -32,7 +32,5 @@ int cmd_drop(int argc, char **argv);
 int cmd_umount(int argc, char **argv);
 int cmd_info(int argc, char **argv);
 int cmd_dump(int argc, char **argv);
-/* As umount.foliofs, called by umount(8). */
-int umount_helper(int argc, char **argv);
 
 #endif

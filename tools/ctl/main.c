@@ -1,6 +1,5 @@
 /*
- * foliofsctl: looks into mounted file systems and images. Also installed as umount.fuse.foliofs, so
- * that umount(8) returns when the image is clean and free.
+ * foliofsctl: looks into mounted file systems and images.
  *
  * Exit status: 0, 1 when it could not be done, 2 for a wrong command line.
  */
@@ -75,17 +74,8 @@ static int unknown(const char *name)
 	return ctl_usage("unknown command '%s'; try 'foliofsctl --help'", name);
 }
 
-static bool called_by_umount(const char *name)
-{
-	const char *slash = strrchr(name, '/');
-
-	return strncmp(slash ? slash + 1 : name, "umount.", 7) == 0;
-}
-
 int main(int argc, char **argv)
 {
-	if (called_by_umount(argv[0]))
-		return umount_helper(argc, argv);
 	if (argc < 2) {
 		help(stderr);
 		return CTL_USAGE;
