@@ -160,4 +160,8 @@ int fs_setxattr(struct inode *ip, const char *name, const void *val, size_t size
 int fs_listxattr(struct inode *ip, char *buf, size_t size);
 int fs_removexattr(struct inode *ip, const char *name);
 
+/* As jnl_omit(), for the crash simulator: leave out one rule and see it caught. */
+enum fs_omit { FS_OMIT_NONE, FS_OMIT_DATA_FLUSH /* before finished writes are completed */ };
+void fs_omit(enum fs_omit what);
+
 #endif
