@@ -116,8 +116,8 @@ const char *const *front_option_names(size_t *nr)
 	return names;
 }
 
-/* Index of word in "a|b|c"; *out gets a static copy of it. */
-static int word_find(const char *words, const char *word, const char **out)
+/* Index of word in "a|b|c", or -EINVAL. */
+static int word_find(const char *words, const char *word)
 {
 	const char *at = words;
 
@@ -125,10 +125,8 @@ static int word_find(const char *words, const char *word, const char **out)
 		const char *bar = strchr(at, '|');
 		size_t len = bar ? (size_t)(bar - at) : strlen(at);
 
-		if (strlen(word) == len && memcmp(word, at, len) == 0) {
-			*out = strndup(at, len);
-			return *out ? i : -ENOMEM;
-		}
+		if (strlen(word) == len && memcmp(word, at, len) == 0)
+			return i;
 		at = bar ? bar + 1 : NULL;
 	}
 	return -EINVAL;
@@ -136,13 +134,12 @@ static int word_find(const char *words, const char *word, const char **out)
 
 static int set_word(const struct opt_row *row, const char *text, struct front_opts *o)
 {
-	const char *word;
-	int i = word_find(row->words, text, &word);
+	int i = word_find(row->words, text);
 
 	if (i < 0)
 		return i;
 	if (row->value)
-		*(const char **)((char *)o + row->offset) = word;
+		snprintf((char *)o + row->offset, OPTION_WORD_MAX, "%s", text);
 	else
 		*(int *)((char *)o + row->offset) = i;
 	return 0;

@@ -14,6 +14,7 @@ enum front_atime { FRONT_RELATIME, FRONT_NOATIME, FRONT_STRICTATIME };
 enum front_action { FRONT_RUN, FRONT_HELP, FRONT_VERSION };
 
 #define FRONT_THREADS_MAX 64u
+#define OPTION_WORD_MAX 16u      /* a word out of a list, with its end */
 
 struct front_opts {
 	enum front_action action;
@@ -36,7 +37,7 @@ struct front_opts {
 	bool replace_stale;
 	enum front_atime atime;
 	enum front_cache cache;
-	const char *policy;
+	char policy[OPTION_WORD_MAX];
 	u64 cache_size;         /* bytes */
 	u64 max_folio;          /* bytes, 0 = by cache size */
 	u64 readahead;          /* bytes, 0 = default */

@@ -130,7 +130,7 @@ static int start_cache(struct front *fr)
 	const struct cache_config cfg = {
 		.bytes = o->cache_size,
 		.max_order = o->max_folio ? ilog2(o->max_folio >> SECTOR_SHIFT) : 0xff,
-		.policy = o->policy,
+		.policy = o->policy[0] ? o->policy : NULL,
 		.want_writeback = want_writeback,
 		.want_checkpoint = want_checkpoint,
 		.arg = fr,
@@ -210,7 +210,7 @@ static void say_what(const struct front *fr)
 	log_info("cache: %s, folios up to %s, policy %s",
 		 size_to_text(mem_total_bytes(), a),
 		 size_to_text((u64)SECTOR_SIZE << mem_max_order(), b),
-		 fr->opts.policy ? fr->opts.policy : "s3fifo");
+		 fr->opts.policy[0] ? fr->opts.policy : "s3fifo");
 	if (rec->was_clean)
 		log_info("journal: clean");
 	else
