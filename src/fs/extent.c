@@ -194,10 +194,13 @@ int extent_find(struct inode *ip, u64 sector, struct extent_run *out)
 
 bool file_space_wait(struct fs *fs, int error, unsigned *tries)
 {
-	if (error != -ENOSPC || *tries >= 3 || !jnl_has_busy(fs->jnl))
+	int r;
+
+	if (error != -ENOSPC || *tries >= 3)
 		return false;
-	++*tries;
-	return jnl_commit(fs->jnl, jnl_newest_seq(fs->jnl)) == 0;
+	r = space_retry_nospc(fs->jnl);
+	/* Nothing busy now: another thread's commit may have come in between. */
+	return ++*tries == 1 && r == -ENOSPC ? true : r == 0;
 }
 
 /* ---- mapping operations ---- */

@@ -10,18 +10,16 @@
  * 3. ip->inl changes under the lock of folio 0, so that a writeback of that folio, which asks
  *    for the mapping under the lock, never writes bytes to a place that is not theirs any more.
  * 4. Bytes that make the item longer reserve INLINE_RESERVE sectors when they are written, so that
- *    a full disk refuses the write and not the writeback. The metadata reserve lends the nodes
- *    that one handle needs; after it the sectors come free.
+ *    a full disk refuses the write and not the writeback. The handle that stores them uses the
+ *    reservation up.
  */
 #include <string.h>
 
 #include "base/err.h"
 #include "fs/file_priv.h"
 
-/*
- * An item of FMT_INLINE_MAX bytes in leaves that are half full takes little more than one sector.
- */
-#define INLINE_RESERVE 2u
+/* A longer item splits one leaf at most; splits above leaves are rare and the reserve's matter. */
+#define INLINE_RESERVE NODE_SECTORS
 
 /* ---- reservations ---- */
 
@@ -93,6 +91,7 @@ int file_inline_read(struct iomap_file *f, void *buf)
 
 struct inline_write {
 	struct inode_edit edit;
+	u32 reserved;           /* used up by this handle */
 	const void *data;
 	u32 size;
 };
@@ -111,6 +110,31 @@ static int set_item(struct view *v, struct inode_edit *e, bool inl, const void *
 			 (u32)sizeof(val.item) + len);
 }
 
+static void write_published(void *arg, u64 seq UNUSED)
+{
+	struct inline_write *a = arg;
+	struct inode *ip = a->edit.ip;
+
+	mutex_lock(&ip->state);
+	ip->inl_reserved -= MIN(ip->inl_reserved, a->reserved);
+	mutex_unlock(&ip->state);
+}
+
+/* Rule 4. */
+static int use_reserved(struct view *v, struct inline_write *a)
+{
+	struct inode *ip = a->edit.ip;
+	int r;
+
+	mutex_lock(&ip->state);
+	a->reserved = ip->inl_reserved;
+	mutex_unlock(&ip->state);
+	if (!a->reserved)
+		return 0;
+	r = space_use_reserved(v, ip->fs->space, a->reserved);
+	return r ? r : view_on_publish(v, write_published, a);
+}
+
 static int write_body(struct view *v, void *arg)
 {
 	struct inline_write *a = arg;
@@ -118,7 +142,9 @@ static int write_body(struct view *v, void *arg)
 
 	inode_edit_begin(&a->edit, a->edit.ip);
 	a->edit.disk_size = a->size;
-	r = set_item(v, &a->edit, true, a->data, a->size);
+	r = use_reserved(v, a);
+	if (!r)
+		r = set_item(v, &a->edit, true, a->data, a->size);
 	return r ? r : inode_edit_end(v, &a->edit);
 }
 
@@ -131,11 +157,9 @@ int file_inline_write(struct iomap_file *f, const void *data, u64 size)
 
 	ASSERT(size <= FMT_INLINE_MAX);
 	r = jnl_run(ip->fs->jnl, 2 * BTREE_CREDITS, write_body, &a, &seq);
-	if (r)
-		return r;
-	inode_note_seq(ip, seq, true);
-	inline_unreserve(ip);
-	return 0;
+	if (!r)
+		inode_note_seq(ip, seq, true);
+	return r;
 }
 
 int inline_clear_in(struct view *v, struct inode_edit *e)

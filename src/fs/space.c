@@ -305,6 +305,16 @@ void space_unreserve(struct space *sp, u64 sectors)
 	mutex_unlock(&sp->lock);
 }
 
+int space_use_reserved(struct view *v, struct space *sp, u32 sectors)
+{
+	struct space_scratch *s;
+	int r = space_scratch_get(v, sp, &s);
+
+	if (!r)
+		s->reserved -= sectors;
+	return r;
+}
+
 void space_counts(struct space *sp, struct space_counts *out)
 {
 	mutex_lock(&sp->lock);
@@ -320,18 +330,18 @@ void space_counts(struct space *sp, struct space_counts *out)
 
 int space_retry_nospc(struct jnl *j)
 {
-	if (!jnl_has_busy(j))
-		return -ENOSPC;
-	return jnl_commit(j, jnl_newest_seq(j));
+	return jnl_has_busy(j) ? jnl_commit_freed(j) : -ENOSPC;
 }
 
 int space_run(struct jnl *j, unsigned credits, jnl_body body, void *arg, u64 *seq)
 {
 	int r = jnl_run(j, credits, body, arg, seq);
 
-	if (r != -ENOSPC || space_retry_nospc(j) != 0)
+	if (r != -ENOSPC)
 		return r;
-	return jnl_run(j, credits, body, arg, seq);
+	/* Nothing busy now: another thread's commit may have come in between. */
+	r = space_retry_nospc(j);
+	return r && r != -ENOSPC ? r : jnl_run(j, credits, body, arg, seq);
 }
 
 /* ---- open ---- */

@@ -39,7 +39,7 @@ void space_counts(struct space *sp, struct space_counts *out);   /* sectors, for
 
 /*
  * -ENOSPC may go away when freed space stops being busy. Commits if so: 0 = try again, -ENOSPC =
- * nothing to gain, or the error of the commit. No locks of RANK_HANDLE or further inside.
+ * nothing is busy, or the error of the commit. No locks of RANK_HANDLE or further inside.
  */
 int space_retry_nospc(struct jnl *j);
 /* jnl_run() that does this for a body that returns -ENOSPC. */
@@ -59,6 +59,11 @@ int space_run(struct jnl *j, unsigned credits, jnl_body body, void *arg, u64 *se
 #define SPACE_ALLOC_MAX 16384u      /* sectors: 64 MiB */
 int space_alloc(struct view *v, struct space *sp, u64 goal, u32 min, u32 nr, bool reserved,
 		u64 *out_sector, u32 *out_nr);
+/*
+ * So many sectors of a reservation may go into nodes of this run. They are off the reservation when
+ * it is published, needed or not.
+ */
+int space_use_reserved(struct view *v, struct space *sp, u32 sectors);
 /*
  * A tree node: NODE_SECTORS sectors aligned to as many, in goal's group if possible (0 = any).
  * deep: may use the last half of the metadata reserve (whatever frees or finishes; not what makes

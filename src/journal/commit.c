@@ -356,6 +356,17 @@ int jnl_error(struct jnl *j)
 	return __atomic_load_n(&j->error, __ATOMIC_ACQUIRE);
 }
 
+int jnl_commit_freed(struct jnl *j)
+{
+	int r = jnl_commit(j, jnl_newest_seq(j));
+
+	mutex_lock(&j->lock);
+	while (j->checkpointing && !STAILQ_EMPTY(&j->busy_snap))
+		cond_wait(&j->cond, &j->lock);
+	mutex_unlock(&j->lock);
+	return r;
+}
+
 bool jnl_has_busy(struct jnl *j)
 {
 	return __atomic_load_n(&j->nr_busy, __ATOMIC_RELAXED) > 0;

@@ -56,6 +56,9 @@ int view_busy(struct view *v, u64 sector, u64 nr);
 bool view_next_busy(struct view *v, u64 sector, u64 end, u64 *busy_start, u64 *busy_end);
 /* Is anything busy at all? Then -ENOSPC may go away after jnl_commit of the newest transaction. */
 bool jnl_has_busy(struct jnl *j);
+/* Commits, and waits for a checkpoint under way that holds freed space back: then what had been
+ * freed before the call is busy no more. May do I/O, as jnl_commit(). */
+int jnl_commit_freed(struct jnl *j);
 /* Called under the publish lock when this run is published, in order of registration; must not
  * block or fail. For in-memory state that has to change with the metadata. -ENOMEM. */
 int view_on_publish(struct view *v, void (*fn)(void *arg, u64 seq), void *arg);

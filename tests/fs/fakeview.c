@@ -330,6 +330,11 @@ u64 jnl_newest_seq(struct jnl *j)
 	return j->seq;
 }
 
+int jnl_commit_freed(struct jnl *j)
+{
+	return jnl_commit(j, 0);
+}
+
 int jnl_commit(struct jnl *j, u64 seq)
 {
 	struct busy *busy;
