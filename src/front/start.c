@@ -39,13 +39,14 @@ static void sleep_ms(unsigned ms)
 	nanosleep(&t, NULL);
 }
 
-/* Held by a daemon that has no mount any more. */
+/* Held by a daemon that has no mount any more, or by nobody to be found: it has just ended. */
 static bool holder_is_ending(const char *image)
 {
 	struct mountinfo m;
 	char who[128];
 
-	return strstr(blk_who_holds(image, who, sizeof(who)), "foliofs") &&
+	blk_who_holds(image, who, sizeof(who));
+	return (!who[0] || strstr(who, "foliofs")) &&
 	       mountinfo_of_image(image, &m) == -ENOENT;
 }
 

@@ -115,7 +115,9 @@ int target_open(const char *path, unsigned flags, const struct blk_opts *opts,
 		if (r != -EBUSY || waited >= TARGET_WAIT_MS || target_mounted_at(path, where,
 										 sizeof(where)))
 			return r;
-		if (!strstr(blk_who_holds(path, where, sizeof(where)), "(foliofs)"))
+		/* Nobody to be found: the daemon has just ended, its lock goes with it. */
+		blk_who_holds(path, where, sizeof(where));
+		if (where[0] && !strstr(where, "(foliofs)"))
 			return r;
 		sleep_ns(POLL_MS * NS_PER_MS);
 	}
