@@ -42,6 +42,7 @@ static void snap_take(struct jnl *j, struct snap *s, struct jnl_buf *b, u64 at)
 	s->io[s->nr] = (struct blk_io){ .op = BLK_WRITE, .kind = BLK_META, .sector = b->addr,
 		.nr = b->len / SECTOR_SIZE, .iov = &s->iov[s->nr], .nr_iov = 1 };
 	s->nr++;
+	b->snap_seq = b->newest_seq;
 	if (b->newest_seq > s->newest)
 		s->newest = b->newest_seq;
 	if (!j->snap_first)
@@ -93,7 +94,7 @@ static int snap_write(struct jnl *j, struct snap *s)
 	int r;
 
 	TAILQ_FOREACH(b, &s->bufs, snap_link) {
-		fmt_hdr_seal(j->snap + at, b->len, b->newest_seq);
+		fmt_hdr_seal(j->snap + at, b->len, b->snap_seq);
 		at += b->len;
 	}
 	qsort(s->io, s->nr, sizeof(*s->io), by_sector);

@@ -43,6 +43,7 @@ struct jnl_buf {
 	bool forgotten;                 /* freed: never write it again */
 	u64 first_seq;                  /* oldest transaction it needs from the log */
 	u64 newest_seq;                 /* newest transaction with a change of it */
+	u64 snap_seq;                   /* the same for the copy that a checkpoint took */
 	TAILQ_ENTRY(jnl_buf) run_link;
 	TAILQ_ENTRY(jnl_buf) dirty_link;
 	TAILQ_ENTRY(jnl_buf) snap_link;
