@@ -4,7 +4,8 @@
  * And: the same runs with one rule left out must fail.
  *
  * CRASH_SEED=n repeats one world, CRASH_EVENT=m only the images after m events of it, WORLD_TRACE=1
- * prints the operations. CRASH_FROM=s CRASH_WORLDS=n: n worlds from seed s on (scripts/crash).
+ * prints the operations. CRASH_FROM=s CRASH_WORLDS=n: n worlds from seed s on (scripts/crash);
+ * CRASH_OPS=n: so many operations in each.
  */
 #include "check_main.h"
 #include "world.h"
@@ -95,7 +96,7 @@ static void run_world(u64 seed, u64 *images)
 	struct world w;
 	size_t event;
 
-	world_make(&w, seed, OPS);
+	world_make(&w, seed, (u32)env_number("CRASH_OPS", OPS));
 	ck_assert_msg(try_world(&w, images, &event),
 		      "seed %llu, %zu of %zu events, block %u: %s\nrepeat: " REPEAT,
 		      (unsigned long long)seed, event, sim_nr_events(w.dev), w.block_bytes, w.wrong,
