@@ -39,6 +39,8 @@ struct control {
 	const char *image, *point;
 	char path[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
 	int listen_fd;
+	dev_t socket_dev;      /* of the socket at path, as we made it */
+	ino_t socket_ino;
 	int stop_fd;           /* eventfd */
 	pthread_t thread;
 	bool running;
@@ -274,6 +276,15 @@ static void *control_main(void *arg)
 	return NULL;
 }
 
+/* A late daemon must not take away the socket of a newer mount with the same device number. */
+static bool socket_is_ours(const struct control *c)
+{
+	struct stat st;
+
+	return lstat(c->path, &st) == 0 && st.st_dev == c->socket_dev &&
+	       st.st_ino == c->socket_ino;
+}
+
 static int listen_at(const char *path)
 {
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
@@ -297,6 +308,7 @@ static int listen_at(const char *path)
 static int make_socket(struct control *c)
 {
 	char dir[sizeof(c->path) - 48], name[40];
+	struct stat st;
 	int err = control_dir(geteuid(), dir, sizeof(dir));
 
 	if (err)
@@ -306,7 +318,13 @@ static int make_socket(struct control *c)
 		*colon = '-';
 	snprintf(c->path, sizeof(c->path), "%s/%s", dir, name);
 	c->listen_fd = listen_at(c->path);
-	return MIN(c->listen_fd, 0);
+	if (c->listen_fd < 0)
+		return c->listen_fd;
+	if (lstat(c->path, &st))
+		return -errno;
+	c->socket_dev = st.st_dev;
+	c->socket_ino = st.st_ino;
+	return 0;
 }
 
 int control_start(struct front *fr, const char *image, const char *point, struct control **out)
@@ -351,7 +369,8 @@ void control_end(struct control *c, int error)
 		close(c->waiters[i]);
 	}
 	if (c->listen_fd >= 0) {
-		unlink(c->path);
+		if (socket_is_ours(c))
+			unlink(c->path);
 		close(c->listen_fd);
 	}
 	if (c->stop_fd >= 0)

@@ -11,12 +11,15 @@
 
 #define ARGV_MAX 12
 
-/* Splits at blanks. */
+/* Splits at blanks; strings of the options point into the line, which lives until the next call. */
 static int parse(const char *line, struct front_opts *o)
 {
-	char *copy = strdup(line), *save = NULL, *argv[ARGV_MAX + 1];
+	static char copy[1024];
+	char *save = NULL, *argv[ARGV_MAX + 1];
 	int argc = 0;
 
+	ck_assert_uint_lt(strlen(line), sizeof(copy));
+	strcpy(copy, line);
 	for (char *w = strtok_r(copy, " ", &save); w && argc < ARGV_MAX;
 	     w = strtok_r(NULL, " ", &save))
 		argv[argc++] = w;
