@@ -70,4 +70,16 @@ exec 8<&-
 check 'umount unmounts' "$CTL" umount "$mnt"
 check 'when it returns the image is free' flock -n "$img" true
 check 'and the daemon ends with 0' reap_fs "$mnt"
+
+# The kernel gives the device number of a gone mount to the next one, whose socket has the same name.
+check 'it mounts again' mount_fs "$img" "$mnt" || t_done
+dir=/run/foliofs
+[ "$(id -u)" = 0 ] || dir=${XDG_RUNTIME_DIR:-/tmp}/foliofs
+socket=$dir/$(mountpoint -d "$mnt" | tr : -).sock
+check 'its socket is named by the device number' test -S "$socket"
+rm -f "$socket"
+touch "$socket"
+check 'it unmounts' umount_fs "$mnt"
+check 'a daemon leaves the socket of a newer mount alone' test -e "$socket"
+rm -f "$socket"
 t_done
