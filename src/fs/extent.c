@@ -124,6 +124,24 @@ int extent_insert_in(struct view *v, u64 ino, u64 sector, u64 disk, u32 nr)
 	return ext_set(v, ino, &new);
 }
 
+int extent_place_in(struct view *v, struct inode_edit *e, u64 sector, u32 want, u32 *nr,
+		    bool *was_inline)
+{
+	struct inode *ip = e->ip;
+	u64 goal, disk;
+	int r = extent_goal_in(v, ip->ino, sector, &goal);
+
+	if (!r)
+		r = space_alloc(v, ip->fs->space, goal, file_block(ip), want, true, &disk, nr);
+	if (!r)
+		r = extent_insert_in(v, ip->ino, sector, disk, *nr);
+	if (r)
+		return r;
+	e->attr.sectors += *nr;
+	r = inline_clear_empty_in(v, e, was_inline);
+	return r ? r : inode_edit_end(v, e);
+}
+
 /* Takes [start, end), a part of the extent, out of the tree. */
 static int ext_cut(struct view *v, u64 ino, const struct ext *e, u64 start, u64 end)
 {

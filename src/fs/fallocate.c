@@ -16,7 +16,7 @@
 
 struct place {
 	struct inode_edit edit;
-	u64 sector, disk;
+	u64 sector;
 	u32 want, nr;
 	bool was_inline;
 };
@@ -39,22 +39,10 @@ static int place_body(struct view *v, void *arg)
 {
 	struct place *a = arg;
 	struct inode *ip = a->edit.ip;
-	u64 goal;
 	int r;
 
 	inode_edit_begin(&a->edit, ip);
-	r = extent_goal_in(v, ip->ino, a->sector, &goal);
-	if (!r)
-		r = space_alloc(v, ip->fs->space, goal, file_block(ip), a->want, true, &a->disk,
-				&a->nr);
-	if (!r)
-		r = extent_insert_in(v, ip->ino, a->sector, a->disk, a->nr);
-	if (r)
-		return r;
-	a->edit.attr.sectors += a->nr;
-	r = inline_clear_empty_in(v, &a->edit, &a->was_inline);
-	if (!r)
-		r = inode_edit_end(v, &a->edit);
+	r = extent_place_in(v, &a->edit, a->sector, a->want, &a->nr, &a->was_inline);
 	return r ? r : view_on_publish(v, place_published, a);
 }
 

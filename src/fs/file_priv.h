@@ -46,6 +46,13 @@ int extent_goal_in(struct view *v, u64 ino, u64 sector, u64 *goal);
 /* Insert into a hole; joins neighbours that are contiguous in the file and on the disk. */
 int extent_insert_in(struct view *v, u64 ino, u64 sector, u64 disk, u32 nr);
 /*
+ * Reserved space for up to `want` sectors of the file from `sector` on: found, inserted as an
+ * extent, counted in the item, which is stored (and stops being inline if it was empty). *nr is
+ * what it got.
+ */
+int extent_place_in(struct view *v, struct inode_edit *e, u64 sector, u32 want, u32 *nr,
+		    bool *was_inline);
+/*
  * Frees space of [from, to), the end first, within one handle: *freed sectors, *finished if
  * nothing is left.
  */
