@@ -1,8 +1,10 @@
-"""Samples to a table with ratios first, and to CSV."""
+"""Samples to tables, the goals first, and to CSV and a picture."""
 import csv
 import os
 import statistics
 import time
+
+from lib import goals, picture
 
 
 def number(value):
@@ -17,6 +19,7 @@ class Samples:
     def __init__(self, rows, targets):
         self.rows, self.targets = rows, targets
         self.values = {r.name: {t.name: [] for t in targets} for r in rows}
+        self.figures = []       # of lib/inside.py
 
     def add(self, row, target, value):
         self.values[row.name][target.name].append(value)
@@ -32,30 +35,21 @@ class Samples:
         a, b = self.median(row, ours), self.median(row, peer)
         return a / b if a is not None and b else None
 
-    def behind(self, limit=0.95):
-        """(row, ours, peer, ratio) of what is slower than a peer by more than the noise."""
-        return [(r.name, o.name, p.name, self.ratio(r, o, p))
-                for r in self.rows for o in self.by_role('ours') for p in self.by_role('peer')
-                if (self.ratio(r, o, p) or 1) < limit]
+    def verdicts(self):
+        inside = [goals.judge_inside(f) for f in self.figures]
+        return goals.verdicts(self) + [v for v in inside if v is not None]
 
 
-def columns(lines):
-    """Lines of cells to text, the first column to the left, all others to the right."""
+def columns(lines, left=1):
+    """Lines of cells to text, the first columns to the left, all others to the right."""
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-    return '\n'.join('  '.join(cell.ljust(w) if i == 0 else cell.rjust(w)
+    return '\n'.join('  '.join(cell.ljust(w) if i < left else cell.rjust(w)
                                for i, (cell, w) in enumerate(zip(line, widths))).rstrip()
                      for line in lines)
 
 
-def ratio_cell(ratio):
-    return '-' if ratio is None else f'{ratio:.2f}'
-
-
-def median_cell(samples, row, target):
-    values = samples.values[row.name][target.name]
-    if not values:
-        return '-'
-    return number(statistics.median(values))
+def cell(value):
+    return '-' if value is None else number(value)
 
 
 def spread_cell(samples, row, target):
@@ -65,15 +59,19 @@ def spread_cell(samples, row, target):
     return f'{number(min(values))}..{number(max(values))}'
 
 
-def ratios(samples):
-    """Medians of ours divided by medians of the peers, then all medians."""
-    pairs = [(o, p) for o in samples.by_role('ours') for p in samples.by_role('peer')]
-    head = ['row'] + [f'{o.name}/{p.name}' for o, p in pairs] + ['unit'] + \
-        [t.name for t in samples.targets]
-    lines = [head]
+def goal_table(verdicts):
+    lines = [['row', 'ours', 'goal', 'measured', 'spread', '']]
+    for v in verdicts:
+        spread = f'{v.spread[0]:,.2f}..{v.spread[1]:,.2f}' if v.spread else '-'
+        lines.append([v.goal.row, v.goal.ours, v.text, f'{v.value:,.2f}', spread,
+                      'met' if v.met else 'NOT MET'])
+    return columns(lines, left=3)
+
+
+def medians(samples):
+    lines = [['row', 'unit'] + [t.name for t in samples.targets]]
     for r in samples.rows:
-        lines.append([r.name] + [ratio_cell(samples.ratio(r, o, p)) for o, p in pairs] + [r.unit] +
-                     [median_cell(samples, r, t) for t in samples.targets])
+        lines.append([r.name, r.unit] + [cell(samples.median(r, t)) for t in samples.targets])
     return columns(lines)
 
 
@@ -84,10 +82,8 @@ def spreads(samples):
     return columns(lines)
 
 
-def write_csv(samples, facts, folder):
-    """One line a sample; returns the file's name."""
-    os.makedirs(folder, exist_ok=True)
-    name = os.path.join(folder, time.strftime('%Y-%m-%d-%H%M%S') + '.csv')
+def write_csv(samples, facts, name):
+    """One line a sample, then the figures without a mount, then the goals."""
     with open(name, 'w', newline='', encoding='utf-8') as f:
         for fact in facts:
             f.write(f'# {fact}\n')
@@ -97,11 +93,33 @@ def write_csv(samples, facts, folder):
             for t in samples.targets:
                 for i, value in enumerate(samples.values[r.name][t.name]):
                     out.writerow([r.name, r.unit, t.name, i + 1, f'{value:.3f}'])
-    return name
+        for figure in samples.figures:
+            out.writerow([figure.name, figure.unit, 'inside', 1, f'{figure.value:.3f}'])
+        for v in samples.verdicts():
+            out.writerow([f'goal: {v.goal.row}: {v.text}', 'met' if v.met else 'not met',
+                          v.goal.ours or 'inside', '', f'{v.value:.3f}'])
+
+
+def write_all(samples, facts, folder):
+    """Text, CSV and picture; returns the common part of their names."""
+    os.makedirs(folder, exist_ok=True)
+    base = os.path.join(folder, time.strftime('%Y-%m-%d-%H%M%S'))
+    write_csv(samples, facts, base + '.csv')
+    with open(base + '.txt', 'w', encoding='utf-8') as f:
+        f.write(text(samples, facts) + '\n')
+    with open(base + '.svg', 'w', encoding='utf-8') as f:
+        f.write(picture.svg(samples, samples.verdicts(), facts, number))
+    return base
 
 
 def text(samples, facts):
-    parts = ['\n'.join(facts), '', ratios(samples)]
+    verdicts = samples.verdicts()
+    parts = ['\n'.join(facts), '',
+             f'goals: {sum(v.met for v in verdicts)} of {len(verdicts)} met', goal_table(verdicts),
+             '', 'medians:', medians(samples)]
     if any(len(v) > 1 for row in samples.values.values() for v in row.values()):
         parts += ['', 'smallest..largest:', spreads(samples)]
+    if samples.figures:
+        parts += ['', 'without a mount:',
+                  columns([[f.name, f'{f.value:,.2f}', f.unit] for f in samples.figures])]
     return '\n'.join(parts)

@@ -18,19 +18,26 @@ class Run:
     def __init__(self, target, setup):
         self.target, self.setup = target, setup
         self.written = False
+        self.kept = {}          # what one row measured for another
 
-    def fio(self, direction, args, count=None):
-        """The fio job's numbers for one direction. Raw: always direct, by io_uring."""
+    @staticmethod
+    def raw_arguments(args):
+        """Always direct, by io_uring; large requests several at a time: what the device can do."""
+        return ['--direct=1', '--ioengine=io_uring'] + \
+            (['--iodepth=4'] if '--bs=1m' in args else [])
+
+    def fio(self, direction, args, count=None, name='data'):
+        """The fio job's numbers for one direction."""
         setup = self.setup
         command = ['fio', '--name=row', '--output-format=json', '--thread',
-                   f"--filename={self.target.data('data')}", f'--size={setup.file_bytes}',
+                   f'--filename={self.target.data(name)}', f'--size={setup.file_bytes}',
                    '--fallocate=none', '--invalidate=0', '--randrepeat=1', *args]
         if count is None:
             command += [f'--runtime={setup.runtime}', '--time_based']
         else:
             command += [f'--io_size={count}', f'--runtime={max(setup.runtime * 10, 30)}']
         if self.target.raw:
-            command += ['--direct=1', '--ioengine=io_uring']
+            command += self.raw_arguments(args)
         out = shell.run(command, timeout=setup.runtime * 10 + 240)
         job = json.loads(out[out.index('{'):])['jobs'][0]
         if job['error']:
@@ -38,7 +45,7 @@ class Run:
         return job[direction]
 
     def need_data(self):
-        if not self.written:
+        if not self.written and not self.target.null:
             self.write_data()
 
     def write_data(self):
@@ -49,12 +56,13 @@ class Run:
 
     def cold(self):
         self.need_data()
-        self.target.drop()
+        if not self.target.null:
+            self.target.drop()
 
     def hot(self):
         """Read all of it twice: some caches believe only the second time."""
         self.need_data()
-        if self.target.raw:
+        if self.target.raw or self.target.null:
             return
         for _ in range(2):
             with open(self.target.data('data'), 'rb', buffering=0) as f:
@@ -150,6 +158,11 @@ def rand_write(run):
                          run.setup.file_bytes // 8))
 
 
+def rand_write_fdatasync(run):
+    run.need_data()
+    return per_s(run.fio('write', RAND_WRITE + BUFFERED + ['--fdatasync=1']))
+
+
 def rand_write_fsync(run):
     run.need_data()
     return per_s(run.fio('write', RAND_WRITE + BUFFERED + ['--fsync=1']))
@@ -163,6 +176,32 @@ def direct_write_1(run):
 def direct_write_32(run):
     run.need_data()
     return per_s(run.fio('write', RAND_WRITE + direct(32)))
+
+
+# ---- a file of four times the cache ----
+
+def big_write(run):
+    """1 MiB writes to a new file, one fsync; how long single writes took is kept."""
+    run.target.remount(run.setup.file_bytes // 4)
+    result = run.fio('write', ['--rw=write', '--bs=1m', '--ioengine=psync', '--end_fsync=1',
+                               '--percentile_list=50:99:99.9'], run.setup.file_bytes, 'big')
+    run.kept['p999'] = result['clat_ns']['percentile']['99.900000'] / 1e6
+    run.kept['max'] = result['clat_ns']['max'] / 1e6
+    return mib_s(result)
+
+
+def big_write_p999(run):
+    return run.kept['p999']
+
+
+def big_write_max(run):
+    return run.kept['max']
+
+
+def big_read(run):
+    run.target.drop()
+    return mib_s(run.fio('read', ['--rw=read', '--bs=1m', '--ioengine=psync'],
+                         run.setup.file_bytes, 'big'))
 
 
 # ---- many files ----
@@ -190,27 +229,59 @@ def create_4k(run):
     return rate
 
 
-Row = namedtuple('Row', 'name unit what measure raw needs')
+class Row(namedtuple('Row', 'name unit what measure on needs')):
+    """on: letters of the targets that it is measured on besides all that are mounted (or, with '-',
+    only on those): r raw, n null, o ours. needs: rows that must have run before on this mount."""
 
-# raw: measured on the bare image file, too. needs: rows that must have run before, on this mount.
-ROWS = [
-    Row('seq-write', 'MiB/s', '1 MiB writes to a new file, one fsync', seq_write, True, []),
-    Row('seq-read-cold', 'MiB/s', '1 MiB reads, nothing cached', seq_read_cold, True, []),
-    Row('seq-read-hot', 'MiB/s', '1 MiB reads, all cached', seq_read_hot, False, []),
-    Row('rand-read-cold', '/s', '4 KiB reads, nothing cached', rand_read_cold, True, []),
-    Row('rand-read-hot', '/s', '4 KiB reads, all cached', rand_read_hot, False, []),
-    Row('direct-read-1-cold', '/s', '4 KiB, O_DIRECT, depth 1', direct_read_1_cold, True, []),
-    Row('direct-read-32-cold', '/s', '4 KiB, O_DIRECT, depth 32', direct_read_32_cold, True, []),
-    Row('direct-read-1-hot', '/s', 'the same, read before', direct_read_1_hot, False, []),
-    Row('direct-read-32-hot', '/s', 'the same, read before', direct_read_32_hot, False, []),
-    Row('rand-write', '/s', '4 KiB overwrites, one fsync at the end', rand_write, False, []),
-    Row('rand-write-fsync', '/s', '4 KiB overwrites, fsync each', rand_write_fsync, True, []),
-    Row('direct-write-1', '/s', '4 KiB overwrites, O_DIRECT, depth 1', direct_write_1, True, []),
-    Row('direct-write-32', '/s', '4 KiB overwrites, O_DIRECT, depth 32', direct_write_32, True, []),
-    Row('create', '/s', 'empty files, one fsync of the folder', create, False, []),
-    Row('stat-cold', '/s', 'stat of each, nothing cached', stat_cold, False, ['create']),
-    Row('stat-hot', '/s', 'stat of each again', stat_hot, False, ['create']),
-    Row('unlink', '/s', 'unlink of each', unlink, False, ['create']),
-    Row('create-4k', '/s', 'files of 4 KiB, one fsync of the folder', create_4k, False,
+    def measured_on(self, target):
+        letter = 'r' if target.raw else 'n' if target.null else 'o' if target.role == 'ours' else ''
+        return letter != '' and letter in self.on or letter in ('', 'o') and '-' not in self.on
+
+    @property
+    def lower_is_better(self):
+        return self.unit in ('ms', 'ns', 'x')
+
+
+# What the table of the goals (lib/goals.py) needs, and what only --all measures.
+ESSENTIAL = [
+    Row('seq-write', 'MiB/s', '1 MiB writes to a new file, one fsync', seq_write, 'r', []),
+    Row('seq-read-cold', 'MiB/s', '1 MiB reads, nothing cached', seq_read_cold, 'r', []),
+    Row('seq-read-hot', 'MiB/s', '1 MiB reads, all cached', seq_read_hot, 'n', []),
+    Row('rand-read-hot', '/s', '4 KiB reads, all cached', rand_read_hot, 'n', []),
+    Row('direct-read-1-cold', '/s', '4 KiB, O_DIRECT, depth 1', direct_read_1_cold, 'rn', []),
+    Row('direct-read-32-cold', '/s', '4 KiB, O_DIRECT, depth 32', direct_read_32_cold, 'rn', []),
+    Row('rand-write', '/s', '4 KiB overwrites, one fsync at the end', rand_write, '', []),
+    Row('rand-write-fdatasync', '/s', '4 KiB overwrites, fdatasync each', rand_write_fdatasync,
+        'r', []),
+    Row('create', '/s', 'empty files, one fsync of the folder', create, '', []),
+    Row('stat-hot', '/s', 'stat of each, after create', stat_hot, '', ['create']),
+    Row('unlink', '/s', 'unlink of each', unlink, '', ['create']),
+    Row('big-write', 'MiB/s', 'as seq-write, file of 4 times the cache', big_write, '-ro', []),
+    Row('big-write-p999', 'ms', 'the same: p99.9 of one write', big_write_p999, '-ro',
+        ['big-write']),
+    Row('big-write-max', 'ms', 'the same: the longest write', big_write_max, '-ro', ['big-write']),
+    Row('big-read', 'MiB/s', 'as seq-read-cold, file of 4 times the cache', big_read, '-ro',
+        ['big-write']),
+]
+FURTHER = [
+    Row('rand-read-cold', '/s', '4 KiB reads, nothing cached', rand_read_cold, 'r', []),
+    Row('direct-read-1-hot', '/s', '4 KiB, O_DIRECT, read before', direct_read_1_hot, 'n', []),
+    Row('direct-read-32-hot', '/s', 'the same, depth 32', direct_read_32_hot, 'n', []),
+    Row('rand-write-fsync', '/s', '4 KiB overwrites, fsync each', rand_write_fsync, 'r', []),
+    Row('direct-write-1', '/s', '4 KiB overwrites, O_DIRECT, depth 1', direct_write_1, 'r', []),
+    Row('direct-write-32', '/s', '4 KiB overwrites, O_DIRECT, depth 32', direct_write_32, 'r', []),
+    Row('stat-cold', '/s', 'stat of each, nothing cached', stat_cold, '', ['create']),
+    Row('create-4k', '/s', 'files of 4 KiB, one fsync of the folder', create_4k, '',
         ['create', 'unlink']),
 ]
+
+
+def in_order(rows):
+    """As they must run: reads of data before what overwrites it, stat before unlink, the rows that
+    mount again last."""
+    order = ['seq-write', 'seq-read-cold', 'seq-read-hot', 'rand-read-cold', 'rand-read-hot',
+             'direct-read-1-cold', 'direct-read-32-cold', 'direct-read-1-hot', 'direct-read-32-hot',
+             'rand-write', 'rand-write-fdatasync', 'rand-write-fsync', 'direct-write-1',
+             'direct-write-32', 'create', 'stat-cold', 'stat-hot', 'unlink', 'create-4k',
+             'big-write', 'big-write-p999', 'big-write-max', 'big-read']
+    return sorted(rows, key=lambda r: order.index(r.name))

@@ -17,6 +17,7 @@ class Target:
     role = 'peer'           # ours, peer (is compared with) or reference (a column beside)
     packages = {}           # command that must be there -> package that brings it
     raw = False             # no file system: the image file itself, direct I/O only
+    null = False            # a FUSE server with no file system: its file has no contents
 
     def __init__(self, setup):
         self.setup = setup
@@ -51,8 +52,8 @@ class Target:
         """Afterwards nothing of the files is in memory."""
         shell.drop_caches()
 
-    def ended_badly(self):
-        return None
+    def remount(self, cache_bytes):
+        """Mounted again, with a cache of this size where that can be chosen."""
 
     def format(self):
         raise NotImplementedError
@@ -108,6 +109,7 @@ class FuseTarget(Target):
 class Foliofs(FuseTarget):
     role = 'ours'
     cache = ''
+    cache_options = []
 
     def usable(self):
         return all(os.access(self.setup.program(p), os.X_OK)
@@ -118,8 +120,14 @@ class Foliofs(FuseTarget):
                    self.image], timeout=60)
 
     def command(self):
-        options = ','.join([f'cache={self.cache}', *self.setup.mount_options])
+        options = ','.join([f'cache={self.cache}', *self.setup.mount_options,
+                            *self.cache_options])
         return [self.setup.program('foliofs'), '-f', self.image, self.mnt, '-o', options]
+
+    def remount(self, cache_bytes):
+        self.unmount()
+        self.cache_options = [f'cache_size={cache_bytes}']
+        self.mount()
 
     def drop(self):
         # The kernel's copies first: dropping them may write dirty ones to the daemon.
@@ -135,12 +143,16 @@ class FoliofsKernel(Foliofs):
     name, cache = 'kernel', 'kernel'
 
 
+# An image whose blocks exist keeps them: nothing is discarded.
+MKFS_EXT4 = ['mkfs.ext4', '-q', '-F', '-E', 'nodiscard']
+
+
 class Fuse2fs(FuseTarget):
     name = 'fuse2fs'
     packages = {'fuse2fs': 'fuse2fs', 'mkfs.ext4': 'e2fsprogs'}
 
     def format(self):
-        shell.run(['mkfs.ext4', '-q', '-F', self.image], timeout=120)
+        shell.run([*MKFS_EXT4, self.image], timeout=120)
 
     def command(self):
         return ['fuse2fs', '-f', self.image, self.mnt]
@@ -184,13 +196,13 @@ class LoopTarget(Target):
 class Ext4Loop(LoopTarget):
     name = 'ext4'
     packages = {'mkfs.ext4': 'e2fsprogs'}
-    mkfs = ['mkfs.ext4', '-q', '-F']
+    mkfs = MKFS_EXT4
 
 
 class XfsLoop(LoopTarget):
     name = 'xfs'
     packages = {'mkfs.xfs': 'xfsprogs'}
-    mkfs = ['mkfs.xfs', '-q', '-f']
+    mkfs = ['mkfs.xfs', '-q', '-f', '-K']
 
 
 class Raw(Target):
