@@ -1,25 +1,58 @@
 # For the tests on mounts, after sh.sh.
 #
-# claims COMMAND...: runs a program that prints "ok: CLAIM" and "FAILED: CLAIM: why" lines, counts
-# them, and fails if it ends otherwise than by its last line.
-#
 # shellcheck shell=bash
 
+# claims COMMAND...: runs a program that prints "ok: CLAIM", "FAILED: CLAIM: why" and
+# "skipped: CLAIM (why)" lines, counts them, and fails if it ends otherwise than by its last line.
 claims()
 {
-	local line status out=$T_DIR/claims
+	local status out=$T_DIR/claims
 	"$@" >"$out" 2>"$out.err"
 	status=$?
+	claims_count "$status" "$*"
+}
+
+claims_count()
+{
+	local line out=$T_DIR/claims
 	cp "$out.err" "$T_OUT"
 	while read -r line; do
 		case $line in
 		ok:*) t_pass "${line#ok: }" ;;
 		FAILED:*) t_fail "${line#FAILED: }" ;;
+		skipped:*) T_SKIPPED=$((T_SKIPPED + 1)) ;;
 		esac
 	done <"$out"
-	if [ $status != 0 ] && ! grep -q '^FAILED' "$out"; then
-		t_fail 'the claims were all looked at' "exit $status: $*"
+	if [ "$1" != 0 ] && ! grep -q '^FAILED' "$out"; then
+		t_fail 'the claims were all looked at' "exit $1: $2"
 	fi
+}
+
+# claims_served COMMAND...: the same for a program that may ask for things that only the script can
+# do: it writes a word to $CLAIMS_ASK and reads "ok" or why not from $CLAIMS_ANSWER. For each WORD
+# the script defines serve_WORD.
+claims_served()
+{
+	local word pid out=$T_DIR/claims
+	export CLAIMS_ASK=$T_DIR/ask CLAIMS_ANSWER=$T_DIR/answer
+	[ -p "$CLAIMS_ASK" ] || mkfifo -m 666 "$CLAIMS_ASK" "$CLAIMS_ANSWER"
+	exec 8<>"$CLAIMS_ASK" 9<>"$CLAIMS_ANSWER"
+	{
+		"$@" >"$out" 2>"$out.err" 8>&- 9>&-
+		echo $? >"$out.status"
+		echo end >&8
+	} &
+	pid=$!
+	while read -r -u 8 word && [ "$word" != end ]; do
+		if "serve_$word" >"$T_DIR/serve.log" 2>&1; then
+			echo ok >&9
+		else
+			echo "failed: $(tail -n 1 "$T_DIR/serve.log")" >&9
+		fi
+	done
+	wait $pid
+	exec 8>&- 9>&-
+	claims_count "$(cat "$out.status")" "$*"
 }
 
 # rss_kib PID: memory of a process that is resident now, and the most that ever was.

@@ -1,15 +1,6 @@
 #!/bin/bash
 # Other users: permissions on a mount of root's, and mounts by somebody without privileges.
-
-# Where /dev/fuse is for root only (no udev), the test gets one of its own, seen by nobody else.
-if [ "$(id -u)" = 0 ] && [ -z "${OWN_FUSE:-}" ] && [ -c /dev/fuse ] &&
-	! setpriv --reuid 65534 --regid 65534 --clear-groups test -w /dev/fuse 2>/dev/null; then
-	node=$(mktemp -u /tmp/foliofs-fuse.XXXXXX)
-	mknod -m 666 "$node" c 10 229 2>/dev/null
-	OWN_FUSE=1 unshare -m --propagation private bash -c \
-		'mount --bind "$1" /dev/fuse; rm "$1"; shift; exec "$@"' - "$node" "$0" "$@"
-	exit
-fi
+. "$(dirname "$0")/../lib/ownfuse.sh"
 . "$(dirname "$0")/../lib/sh.sh"
 . "$(dirname "$0")/lib.sh"
 
