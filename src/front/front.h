@@ -34,6 +34,7 @@ struct front {
 	bool kernel_cache;      /* cache=kernel was asked for and granted */
 	bool fuseblk;           /* unmounting waits for the answer to DESTROY */
 	bool mmap_shared;       /* the kernel maps files of cache=daemon shared */
+	bool no_opendir;        /* the kernel lists directories without opening them */
 	u32 proto_minor;
 	u64 caps_gen;           /* raised when a security.capability is set, atomic */
 	int event_fd;           /* eventfd: INIT done, session over */

@@ -18,14 +18,15 @@
 #include "front/req.h"
 
 /*
- * Asked for whenever offered. Not among them: ATOMIC_O_TRUNC (the SETATTR that comes instead is
- * exact about set-user-id bits), DONT_MASK and POSIX_ACL (no ACLs yet), AUTO_INVAL_DATA (nobody but
- * the kernel changes anything), locks (the kernel's own are right for one machine).
+ * Asked for whenever offered. Not among them: DONT_MASK and POSIX_ACL (no ACLs yet),
+ * AUTO_INVAL_DATA (nobody but the kernel changes anything), locks (the kernel's own are right for
+ * one machine).
  */
 #define FLAGS_ALWAYS                                                                               \
 	((u64)FUSE_ASYNC_READ | FUSE_BIG_WRITES | FUSE_PARALLEL_DIROPS | FUSE_DO_READDIRPLUS |     \
 	 FUSE_READDIRPLUS_AUTO | FUSE_ASYNC_DIO | FUSE_EXPORT_SUPPORT | FUSE_MAX_PAGES |           \
-	 FUSE_CACHE_SYMLINKS | FUSE_HANDLE_KILLPRIV_V2 | FUSE_HAS_IOCTL_DIR | FUSE_INIT_EXT)
+	 FUSE_CACHE_SYMLINKS | FUSE_HANDLE_KILLPRIV_V2 | FUSE_HAS_IOCTL_DIR | FUSE_INIT_EXT |      \
+	 FUSE_NO_OPENDIR_SUPPORT)
 
 #define MAX_BACKGROUND 64u
 
@@ -49,6 +50,10 @@ static u64 choose_flags(struct front *fr, u64 offered)
 {
 	u64 want = FLAGS_ALWAYS;
 
+	fr->no_opendir = (offered & FUSE_NO_OPENDIR_SUPPORT) != 0;
+	/* Without V2 nobody would tell the open whether set-user-id bits go. */
+	if (offered & FUSE_HANDLE_KILLPRIV_V2)
+		want |= FUSE_ATOMIC_O_TRUNC;
 	if (fr->opts.cache == FRONT_CACHE_KERNEL) {
 		want |= FUSE_WRITEBACK_CACHE;
 		fr->kernel_cache = true;

@@ -6,13 +6,15 @@
  * 2. READDIRPLUS counts each entry with attributes as one that the kernel knows (fs_remember), but
  *    not "." and ".."; if the kernel does not take the buffer, all are given back.
  * 3. An entry that goes away between listing and looking is left without attributes: nodeid 0.
+ * 4. An open directory has no state here: requests name it by its node id, which the kernel holds
+ *    while it is open, removed or not. The kernel keeps what was listed until it changes the
+ *    directory itself; nobody else does.
  *
  * Locking: none here; fill runs without fs's locks.
  */
 #include <errno.h>
 #include <string.h>
 
-#include "front/file.h"
 #include "front/front.h"
 #include "front/req.h"
 
@@ -22,22 +24,24 @@ struct listing {
 	bool plus;
 };
 
+/*
+ * ENOSYS: the kernel needs no OPENDIR and no RELEASEDIR, for good, and keeps listings. A kernel
+ * that does not know that gets the same by an answer.
+ */
 int op_opendir(struct req *rq)
 {
 	struct fuse_open_out *out;
-	struct front_file *f;
-	struct inode *ip;
-	int err = req_inode(rq, &ip);
 
-	if (err)
-		return err;
-	err = file_open(rq->front, ip, false, &f);
-	if (err) {
-		fs_iput(ip);
-		return err;
-	}
+	if (rq->front->no_opendir)
+		return -ENOSYS;
 	out = req_out(rq, sizeof(*out));
-	out->fh = (uintptr_t)f;
+	out->open_flags = FOPEN_KEEP_CACHE | FOPEN_CACHE_DIR;
+	return 0;
+}
+
+int op_releasedir(struct req *rq)
+{
+	(void)rq;
 	return 0;
 }
 
@@ -109,12 +113,14 @@ static int list(struct req *rq, bool plus)
 {
 	const struct fuse_read_in *in = req_arg(rq, sizeof(*in));
 	struct listing ls = { .rq = rq, .plus = plus };
-	int err;
+	struct inode *dir;
+	int err = in ? req_inode(rq, &dir) : -EINVAL;
 
-	if (!in)
-		return -EINVAL;
+	if (err)
+		return err;
 	ls.room = MIN_T(size_t, in->size, REQ_OUT_SIZE);
-	err = fs_readdir(file_of(in->fh)->ip, in->offset, fill, &ls);
+	err = fs_readdir(dir, in->offset, fill, &ls);
+	fs_iput(dir);
 	rq->undo = plus ? undo_plus : NULL;
 	/* What was listed before an error is worth having; the error comes with the next call. */
 	return err < 0 && rq->out_len == 0 ? err : 0;

@@ -9,7 +9,12 @@
  *    what it holds (FS_WRITE_CACHE), and fsync after O_SYNC writes is its business.
  * 3. A short answer to READ means end of file to the kernel, so an error never shortens one that
  *    fills the kernel's pages.
- * 4. SEEK_DATA and SEEK_HOLE can't be answered for contents that the kernel still holds back: with
+ * 4. close(2) asks us (FLUSH) only where it may have an error to tell: with cache=daemon for files
+ *    that are opened after a write of this mount has failed. With cache=kernel the kernel asks
+ *    always or never; it is told never, and its own pages' errors still reach close(2).
+ *    What a close has to set going for a file that was replaced by truncation happens at RELEASE.
+ * 5. With ATOMIC_O_TRUNC the open truncates; O_TRUNC reaches us in no other way.
+ * 6. SEEK_DATA and SEEK_HOLE can't be answered for contents that the kernel still holds back: with
  *    cache=kernel a file that is open for writing answers EINVAL, and programs copy it all.
  *
  * Locking: none here.
@@ -22,15 +27,23 @@
 #include "front/file.h"
 #include "front/front.h"
 #include "front/req.h"
+#include "stat/stat.h"
 
 /* Slices of the longest READ over the smallest folios, one more when it starts within a sector. */
 #define READ_SLICES (PROTO_MAX_PAGES + 2u)
 
+/* No write of this process has failed yet. */
+static bool writes_are_well(void)
+{
+	return stat_read(STAT_WRITEBACK_ERRORS) == 0;
+}
+
 static u32 open_answer_flags(const struct front *fr)
 {
-	if (!fr->kernel_cache)
-		return FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES;
-	return FOPEN_KEEP_CACHE;
+	if (fr->kernel_cache)
+		return FOPEN_KEEP_CACHE;
+	return FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES |
+	       (writes_are_well() ? FOPEN_NOFLUSH : 0);
 }
 
 static bool opens_for_writing(u32 flags)
@@ -59,6 +72,20 @@ static void fill_open(struct req *rq, struct front_file *f, struct fuse_open_out
 	rq->undo = undo_open;
 }
 
+/* What open(2) with O_TRUNC does to contents, capabilities and set-user-id bits. */
+static int open_truncates(struct req *rq, const struct fuse_open_in *in, struct front_file *f)
+{
+	struct fs_attr a = { .valid = FS_ATTR_SIZE };
+	int err;
+
+	if (!(in->flags & O_TRUNC))
+		return 0;
+	if (in->open_flags & FUSE_OPEN_KILL_SUIDGID)
+		a.valid |= FS_ATTR_KILL_SUID;
+	err = file_caps_kill(rq->front, f);
+	return err ? err : fs_setattr(f->ip, &a);
+}
+
 int op_open(struct req *rq)
 {
 	const struct fuse_open_in *in = req_arg(rq, sizeof(*in));
@@ -71,6 +98,11 @@ int op_open(struct req *rq)
 	err = file_open(rq->front, ip, opens_for_writing(in->flags), &f);
 	if (err) {
 		fs_iput(ip);
+		return err;
+	}
+	err = open_truncates(rq, in, f);
+	if (err) {
+		file_close(rq->front, f);
 		return err;
 	}
 	fill_open(rq, f, req_out(rq, sizeof(struct fuse_open_out)));
@@ -115,10 +147,14 @@ int op_create(struct req *rq)
 int op_release(struct req *rq)
 {
 	const struct fuse_release_in *in = req_arg(rq, sizeof(*in));
+	struct front_file *f;
 
 	if (!in)
 		return -EINVAL;
-	file_close(rq->front, file_of(in->fh));
+	f = file_of(in->fh);
+	/* Nobody waits for this answer: an error is fsync's to tell. */
+	(void)fs_flush(f->ip, &f->error_cursor);
+	file_close(rq->front, f);
 	return 0;
 }
 
@@ -231,7 +267,10 @@ int op_write(struct req *rq)
 	return 0;
 }
 
-/* close(2): an error of writes made before, told once to each open file. */
+/*
+ * close(2): an error of writes made before, told once to each open file. ENOSYS: the kernel does
+ * not ask again.
+ */
 int op_flush(struct req *rq)
 {
 	const struct fuse_flush_in *in = req_arg(rq, sizeof(*in));
@@ -239,11 +278,13 @@ int op_flush(struct req *rq)
 
 	if (!in)
 		return -EINVAL;
+	if (rq->front->kernel_cache && writes_are_well())
+		return -ENOSYS;
 	f = file_of(in->fh);
 	return fs_flush(f->ip, &f->error_cursor);
 }
 
-static int sync_one(struct req *rq)
+int op_fsync(struct req *rq)
 {
 	const struct fuse_fsync_in *in = req_arg(rq, sizeof(*in));
 
@@ -252,14 +293,18 @@ static int sync_one(struct req *rq)
 	return fs_fsync(file_of(in->fh)->ip, in->fsync_flags & FUSE_FSYNC_FDATASYNC);
 }
 
-int op_fsync(struct req *rq)
-{
-	return sync_one(rq);
-}
-
+/* Open directories have no handle (op_dir.c). */
 int op_fsyncdir(struct req *rq)
 {
-	return sync_one(rq);
+	const struct fuse_fsync_in *in = req_arg(rq, sizeof(*in));
+	struct inode *ip;
+	int err = in ? req_inode(rq, &ip) : -EINVAL;
+
+	if (err)
+		return err;
+	err = fs_fsync(ip, in->fsync_flags & FUSE_FSYNC_FDATASYNC);
+	fs_iput(ip);
+	return err;
 }
 
 int op_syncfs(struct req *rq)

@@ -104,6 +104,7 @@ int op_fallocate(struct req *rq);
 int op_lseek(struct req *rq);
 int op_ioctl(struct req *rq);
 int op_opendir(struct req *rq);
+int op_releasedir(struct req *rq);
 int op_readdir(struct req *rq);
 int op_readdirplus(struct req *rq);
 int op_setxattr(struct req *rq);

@@ -16,6 +16,7 @@
 #include "front/file.h"
 #include "front/front.h"
 #include "front/req.h"
+#include "stat/stat.h"
 
 static struct front fr;
 static int fds[2];               /* [0] is the kernel's end */
@@ -115,7 +116,7 @@ START_TEST(init_asks_for_the_kernels_cache_with_cache_kernel_only)
 	start(FRONT_CACHE_KERNEL);
 	ck_assert_int_eq(ASK(FUSE_INIT, 0, in), sizeof(*o));
 	ck_assert(o->flags & FUSE_WRITEBACK_CACHE);
-	ck_assert(!(o->flags & (FUSE_POSIX_LOCKS | FUSE_ATOMIC_O_TRUNC | FUSE_POSIX_ACL)));
+	ck_assert(!(o->flags & (FUSE_POSIX_LOCKS | FUSE_POSIX_ACL)));
 	ck_assert_uint_eq(o->max_write, 1 << 20);
 	ck_assert(fr.init_done && fr.kernel_cache);
 	end();
@@ -238,12 +239,80 @@ START_TEST(opens_are_direct_and_parallel_with_cache_daemon_and_kept_with_cache_k
 	start(FRONT_CACHE_DAEMON);
 	create("f", &nodeid);
 	ck_assert_int_eq(ASK(FUSE_OPEN, nodeid, in), sizeof(*o));
-	ck_assert_uint_eq(o->open_flags, FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES);
+	ck_assert_uint_eq(o->open_flags, FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES |
+					 FOPEN_NOFLUSH);
 	end();
 	start(FRONT_CACHE_KERNEL);
 	create("f", &nodeid);
 	ck_assert_int_eq(ASK(FUSE_OPEN, nodeid, in), sizeof(*o));
 	ck_assert_uint_eq(o->open_flags, FOPEN_KEEP_CACHE);
+	end();
+}
+END_TEST
+
+START_TEST(close_asks_only_where_an_error_may_have_to_be_told)
+{
+	const struct fuse_open_in in = { .flags = O_RDONLY };
+	const struct fuse_open_out *o = (const void *)answer.data;
+	struct fuse_flush_in flush = { 0 };
+	u64 nodeid;
+
+	start(FRONT_CACHE_KERNEL);
+	flush.fh = create("f", &nodeid);
+	ck_assert_int_eq(ASK(FUSE_FLUSH, nodeid, flush), -ENOSYS);
+	end();
+	start(FRONT_CACHE_DAEMON);
+	flush.fh = create("f", &nodeid);
+	ck_assert_int_eq(ASK(FUSE_FLUSH, nodeid, flush), 0);
+	stat_inc(STAT_WRITEBACK_ERRORS);
+	ck_assert_int_eq(ASK(FUSE_OPEN, nodeid, in), sizeof(*o));
+	ck_assert(!(o->open_flags & FOPEN_NOFLUSH));
+	end();
+	start(FRONT_CACHE_KERNEL);
+	flush.fh = create("f", &nodeid);
+	ck_assert_int_eq(ASK(FUSE_FLUSH, nodeid, flush), 0);
+	end();
+}
+END_TEST
+
+START_TEST(an_open_with_o_trunc_empties_the_file_and_takes_its_set_user_id_bit)
+{
+	struct fuse_write_in w = { .size = 5 };
+	const struct fuse_setattr_in mode = { .valid = FATTR_MODE, .mode = 04755 };
+	const struct fuse_open_in in = { .flags = O_WRONLY | O_TRUNC,
+					 .open_flags = FUSE_OPEN_KILL_SUIDGID };
+	const struct fuse_getattr_in get = { 0 };
+	const struct fuse_attr_out *attr = (const void *)answer.data;
+	u64 nodeid;
+
+	start(FRONT_CACHE_DAEMON);
+	w.fh = create("f", &nodeid);
+	ck_assert_int_eq(ask(FUSE_WRITE, nodeid, &w, sizeof(w), "hello", 5),
+			 sizeof(struct fuse_write_out));
+	ck_assert_int_eq(ASK(FUSE_SETATTR, nodeid, mode), sizeof(*attr));
+	ck_assert_uint_eq(attr->attr.mode & 07777, 04755);
+	ck_assert_int_eq(ASK(FUSE_OPEN, nodeid, in), sizeof(struct fuse_open_out));
+	ck_assert_int_eq(ASK(FUSE_GETATTR, nodeid, get), sizeof(*attr));
+	ck_assert_uint_eq(attr->attr.size, 0);
+	ck_assert_uint_eq(attr->attr.mode & 07777, 0755);
+	end();
+}
+END_TEST
+
+START_TEST(a_kernel_that_needs_no_open_directories_is_told_so_and_another_is_answered)
+{
+	struct fuse_init_in in = offer(45);
+	struct fuse_open_in open = { 0 };
+	const struct fuse_open_out *o = (const void *)answer.data;
+
+	start(FRONT_CACHE_DAEMON);
+	ck_assert_int_gt(ASK(FUSE_INIT, 0, in), 0);
+	ck_assert_int_eq(ASK(FUSE_OPENDIR, 1, open), -ENOSYS);
+	in.flags &= ~(u32)FUSE_NO_OPENDIR_SUPPORT;
+	ck_assert_int_gt(ASK(FUSE_INIT, 0, in), 0);
+	ck_assert_int_eq(ASK(FUSE_OPENDIR, 1, open), sizeof(*o));
+	ck_assert_uint_eq(o->open_flags, FOPEN_KEEP_CACHE | FOPEN_CACHE_DIR);
+	ck_assert_uint_eq(o->fh, 0);
 	end();
 }
 END_TEST
@@ -349,8 +418,6 @@ START_TEST(a_listing_with_attributes_holds_every_entry)
 		release.fh = create(name, &nodeid);
 		ck_assert_int_eq(ASK(FUSE_RELEASE, nodeid, release), 0);
 	}
-	ck_assert_int_eq(ask(FUSE_OPENDIR, 1, NULL, 0, NULL, 0), sizeof(struct fuse_open_out));
-	in.fh = ((const struct fuse_open_out *)(const void *)answer.data)->fh;
 	while ((n = ASK(FUSE_READDIRPLUS, 1, in)) > 0) {
 		for (int at = 0; at < n;) {
 			const struct fuse_direntplus *d = (const void *)(answer.data + at);
@@ -393,6 +460,9 @@ int main(void)
 	check_add(s, what_is_written_is_read);
 	check_add(s, sizes_beyond_the_limit_are_efbig);
 	check_add(s, opens_are_direct_and_parallel_with_cache_daemon_and_kept_with_cache_kernel);
+	check_add(s, close_asks_only_where_an_error_may_have_to_be_told);
+	check_add(s, an_open_with_o_trunc_empties_the_file_and_takes_its_set_user_id_bit);
+	check_add(s, a_kernel_that_needs_no_open_directories_is_told_so_and_another_is_answered);
 	check_add(s, holes_of_a_file_that_the_kernel_may_hold_back_are_not_told);
 	check_add(s, forget_and_interrupt_get_no_answer);
 	check_add(s, unknown_requests_are_enosys);
