@@ -28,15 +28,17 @@ claims_count()
 	fi
 }
 
-# claims_served COMMAND...: the same for a program that may ask for things that only the script can
-# do: it writes a word to $CLAIMS_ASK and reads "ok" or why not from $CLAIMS_ANSWER. For each WORD
-# the script defines serve_WORD.
-claims_served()
+# served OUTPUT COMMAND...: runs a command that may ask for things that only the script can do: it
+# writes a word to $SERVE_ASK and reads "ok" or why not from $SERVE_ANSWER (also: sh -c
+# "$SERVE_CMD" - WORD). For each WORD the script defines serve_WORD. The command's exit status.
+served()
 {
-	local word pid out=$T_DIR/claims
-	export CLAIMS_ASK=$T_DIR/ask CLAIMS_ANSWER=$T_DIR/answer
-	[ -p "$CLAIMS_ASK" ] || mkfifo -m 666 "$CLAIMS_ASK" "$CLAIMS_ANSWER"
-	exec 8<>"$CLAIMS_ASK" 9<>"$CLAIMS_ANSWER"
+	local word pid out=$1
+	shift
+	export SERVE_ASK=$T_DIR/ask SERVE_ANSWER=$T_DIR/answer
+	export SERVE_CMD='echo "$1" >"$SERVE_ASK" && read -r a <"$SERVE_ANSWER" && [ "$a" = ok ]'
+	[ -p "$SERVE_ASK" ] || mkfifo -m 666 "$SERVE_ASK" "$SERVE_ANSWER"
+	exec 8<>"$SERVE_ASK" 9<>"$SERVE_ANSWER"
 	{
 		"$@" >"$out" 2>"$out.err" 8>&- 9>&-
 		echo $? >"$out.status"
@@ -52,7 +54,15 @@ claims_served()
 	done
 	wait $pid
 	exec 8>&- 9>&-
-	claims_count "$(cat "$out.status")" "$*"
+	return "$(cat "$out.status")"
+}
+
+claims_served()
+{
+	local status
+	served "$T_DIR/claims" "$@"
+	status=$?
+	claims_count $status "$*"
 }
 
 # rss_kib PID: memory of a process that is resident now, and the most that ever was.

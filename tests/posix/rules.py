@@ -224,9 +224,9 @@ def ask(what):
     """Files of the mount that are open here forbid it."""
     here = os.getcwd()
     os.chdir("/")
-    with open(os.environ["CLAIMS_ASK"], "w") as f:
+    with open(os.environ["SERVE_ASK"], "w") as f:
         f.write(what + "\n")
-    with open(os.environ["CLAIMS_ANSWER"]) as f:
+    with open(os.environ["SERVE_ANSWER"]) as f:
         answer = f.readline().strip()
     assert answer == "ok", "%s: %s" % (what, answer)
     os.chdir(here)
@@ -253,7 +253,7 @@ def skip_reason(f):
         return how["why"]
     if FS == "foliofs" and how.get("mode", MODE) != MODE:
         return how["why"]
-    if how.get("served") and "CLAIMS_ASK" not in os.environ:
+    if how.get("served") and "SERVE_ASK" not in os.environ:
         return "can't remount here"
     return None
 
