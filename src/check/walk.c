@@ -47,6 +47,9 @@ static bool node_fits(const struct walk *w, const struct fmt_node *n, u32 level,
 
 	if (get64(n->hdr.owner) != w->tree || get16(n->level) != level)
 		return false;
+	/* A leaf that is the whole tree may be empty. */
+	if (nr == 0)
+		return !in->bounded && in->lo.a == 0 && in->lo.b == 0;
 	if (first >= nr)
 		return true;
 	return in_range(in, node_key(n, first)) && in_range(in, node_key(n, nr - 1));

@@ -2,7 +2,7 @@
  * B+tree nodes: the layout check. src/fs/btree.c reads and changes them.
  *
  * Rules of a node
- * 1. Keys ascend strictly; a node on the disk is never empty.
+ * 1. Keys ascend strictly; only a leaf may be empty, if it is all of its tree.
  * 2. Leaf: slots [0, nr) end at or before `heap`; each value lies in [heap, NODE_SIZE) and is at
  *    most FMT_VALUE_MAX long.
  * 3. Leaf: the lengths of all values plus `dead` are the size of the heap, so that compaction
@@ -61,7 +61,7 @@ int fmt_node_check(const struct fmt_node *n)
 
 	if (get16(n->level) >= FMT_HEIGHT_MAX)
 		return -EUCLEAN;
-	if (nr == 0 || nr > FMT_NODE_SLOTS_MAX)
+	if (nr > FMT_NODE_SLOTS_MAX || (nr == 0 && get16(n->level) > 0))
 		return -EUCLEAN;
 	return get16(n->level) == 0 ? leaf_check(n) : interior_check(n);
 }

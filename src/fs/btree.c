@@ -6,9 +6,9 @@
  *    so no damage makes a loop: at most BTREE_HEIGHT_MAX nodes are visited in one descent.
  * 2. All keys below a child lie in the bounds that its parent's keys give. bt_visit() checks the
  *    first and the last key of every node that is used; order inside is checked at load.
- * 3. No node is empty. So the leaf that begins where another one ends has an item, and stepping
- *    over the edge of a leaf is one more descent at most. Leaves have no links to their
- *    neighbours: they would make every split change a third node.
+ * 3. No node is empty but a leaf that is the whole tree. So the leaf that begins where another one
+ *    ends has an item, and stepping over the edge of a leaf is one more descent at most. Leaves
+ *    have no links to their neighbours: they would make every split change a third node.
  *
  * Called in bodies only; no locks of its own.
  */
@@ -31,6 +31,11 @@ static bool addr_plausible(const struct fmt_geo *g, u64 addr)
 	       g->nr_sectors - addr >= NODE_SECTORS;
 }
 
+static bool is_everything(const struct bt_bounds *b)
+{
+	return b->open && b->lo.a == 0 && b->lo.b == 0;
+}
+
 static enum why node_fault(const struct fmt_node *n, enum fmt_tree t, u32 level,
 			   const struct bt_bounds *b)
 {
@@ -40,8 +45,10 @@ static enum why node_fault(const struct fmt_node *n, enum fmt_tree t, u32 level,
 		return WHY_HDR_OWNER;
 	if (get16(n->level) != level)
 		return WHY_NODE_LEVEL;
-	if (nr == 0 || nr > FMT_NODE_SLOTS_MAX)
+	if (nr > FMT_NODE_SLOTS_MAX)
 		return WHY_NODE_LAYOUT;
+	if (nr == 0)
+		return level == 0 && is_everything(b) ? WHY_NONE : WHY_NODE_LAYOUT;
 	if (level > 0 && (get64(n->child[0].a) != 0 || get64(n->child[0].b) != 0))
 		return WHY_NODE_KEY_ORDER;
 	/* The key of child 0 is not used; what counts as the first key is that of child 1. */

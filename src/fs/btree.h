@@ -8,7 +8,8 @@
  * In an interior node child i holds the keys from its own key up to, not including, that of child
  * i + 1. The key of child 0 is not used and stored as (0, 0): child 0 holds everything below
  * child 1. Removing merges a node that is less than a third full with a neighbour when both fit
- * into one node; no node is empty, an empty tree has no node. Nodes come from space_alloc_node().
+ * into one node. No node is empty but the last one of a tree, which stays: a tree that is filled
+ * and emptied again and again (orphans) keeps its leaf. Nodes come from space_alloc_node().
  *
  * A change touches at most BTREE_CREDITS buffers: path, new or merged neighbours, root sector,
  * bitmaps and group table. Damaged nodes give -EUCLEAN. -ENOSPC: no space for a node.
@@ -36,6 +37,9 @@ int btree_set(struct view *v, enum fmt_tree t, struct fmt_key k, const void *val
 int btree_patch(struct view *v, enum fmt_tree t, struct fmt_key k, u32 off, const void *val,
 		u32 len);
 int btree_remove(struct view *v, enum fmt_tree t, struct fmt_key k);   /* -ENOENT */
+
+/* The root sector to change: tree roots and counters, in bodies. */
+int root_edit(struct view *v, struct fmt_root **out);
 
 /* Walks the whole tree: bounds, levels, order, no empty node. Reads every node. bytes: in use,
  * without node headers. */

@@ -4,9 +4,9 @@
  * Invariants
  * 1. A change may stop anywhere with an error: nothing is published then (journal.h), so no
  *    function here undoes anything.
- * 2. After a removal no node is empty, and one that is less than a third full has no neighbour
- *    under the same parent that it would fit into together, with a sixteenth to spare (so that
- *    the next insert does not split again).
+ * 2. After a removal no node but the only one of its tree is empty, and one that is less than a
+ *    third full has no neighbour under the same parent that it would fit into together, with a
+ *    sixteenth to spare (so that the next insert does not split again).
  * 3. The root is a leaf or has two children or more.
  * 4. Keys above the leaves are bounds only: removing the first item of a leaf leaves them as they
  *    are.
@@ -28,14 +28,47 @@ static bool is_deep(enum fmt_tree t)
 	return t == FMT_TREE_EXTENT || t == FMT_TREE_ORPHAN;
 }
 
+/* Whoever changes the leaf names what: touch_*(). */
 static int edit_leaf(struct view *v, const struct bt_path *p, struct fmt_node **out)
 {
 	void *buf;
-	int r = view_edit(v, p->lv[0].addr, FMT_KIND_NODE, &buf);
+	int r = view_edit_part(v, p->lv[0].addr, FMT_KIND_NODE, &buf);
 
 	if (r == 0)
 		*out = buf;
 	return r;
+}
+
+static void touch_slots(struct view *v, const struct fmt_node *n, u32 first, u32 end)
+{
+	view_touch(v, n, 0, (u32)sizeof(*n));
+	view_touch(v, n, (u32)sizeof(*n) + first * SLOT_SIZE, (end - first) * SLOT_SIZE);
+}
+
+static void touch_value(struct view *v, const struct fmt_node *n, u32 pos)
+{
+	view_touch(v, n, get16(n->slot[pos].off), get16(n->slot[pos].len));
+}
+
+static int insert_item(struct view *v, struct fmt_node *n, u32 pos, struct fmt_key k,
+		       const void *val, u32 len)
+{
+	u32 dead = get32(n->dead);
+	int r = leaf_insert(n, pos, k, val, len);
+
+	if (r || get32(n->dead) != dead) {   /* compacted */
+		view_touch(v, n, 0, NODE_SIZE);
+		return r;
+	}
+	touch_slots(v, n, pos, get16(n->nr));
+	touch_value(v, n, pos);
+	return 0;
+}
+
+static void remove_item(struct view *v, struct fmt_node *n, u32 pos)
+{
+	touch_slots(v, n, pos, get16(n->nr));
+	leaf_remove(n, pos);
 }
 
 static int insert_at(struct view *v, enum fmt_tree t, struct bt_path *p,
@@ -47,7 +80,7 @@ static int insert_at(struct view *v, enum fmt_tree t, struct bt_path *p,
 	if (leaf_used(leaf) + SLOT_SIZE + len > NODE_CAPACITY)
 		return bt_split_insert(v, t, p, is_deep(t), k, val, len);
 	r = edit_leaf(v, p, &n);
-	return r ? r : leaf_insert(n, p->lv[0].pos, k, val, len);
+	return r ? r : insert_item(v, n, p->lv[0].pos, k, val, len);
 }
 
 static int replace_at(struct view *v, enum fmt_tree t, struct bt_path *p, struct fmt_key k,
@@ -62,6 +95,13 @@ static int replace_at(struct view *v, enum fmt_tree t, struct bt_path *p, struct
 		r = leaf_value(n, pos, &old_val, &old);
 	if (r)
 		return r;
+	if (len <= old) {
+		r = leaf_replace(n, pos, val, len);
+		touch_slots(v, n, pos, pos + 1);
+		touch_value(v, n, pos);
+		return r;
+	}
+	view_touch(v, n, 0, NODE_SIZE);
 	if (leaf_used(n) - old + len <= NODE_CAPACITY)
 		return leaf_replace(n, pos, val, len);
 	/* What does not fit has others beside it, so the leaf does not get empty in between. */
@@ -124,9 +164,12 @@ int btree_patch(struct view *v, enum fmt_tree t, struct fmt_key k, u32 off, cons
 	if (len == 0)
 		return 0;
 	r = edit_leaf(v, &p, &n);
-	if (r == 0)
-		memcpy((u8 *)n + get16(n->slot[p.lv[0].pos].off) + off, val, len);
-	return r;
+	if (r)
+		return r;
+	off += get16(n->slot[p.lv[0].pos].off);
+	memcpy((u8 *)n + off, val, len);
+	view_touch(v, n, off, len);
+	return 0;
 }
 
 /* ---- removal ---- */
@@ -244,7 +287,7 @@ static int shrink_root(struct view *v, enum fmt_tree t, const struct bt_path *p)
 		if (r)
 			return r;
 		n = buf;
-		if (get16(n->nr) > 1 || (height == 1 && get16(n->nr) == 1))
+		if (get16(n->nr) > 1 || height == 1)
 			break;
 		addr = get16(n->nr) == 0 ? 0 : get64(n->child[0].child);
 		height = get16(n->nr) == 0 ? 0 : height - 1;
@@ -256,7 +299,7 @@ static int shrink_root(struct view *v, enum fmt_tree t, const struct bt_path *p)
 	}
 	if (height == p->height)
 		return 0;
-	r = bt_edit_root(v, &root);
+	r = root_edit(v, &root);
 	if (r)
 		return r;
 	root->tree[t].root = put64(addr);
@@ -302,6 +345,6 @@ int btree_remove(struct view *v, enum fmt_tree t, struct fmt_key k)
 	r = edit_leaf(v, &p, &n);
 	if (r)
 		return r;
-	leaf_remove(n, pos);
+	remove_item(v, n, pos);
 	return rebalance(v, t, &p);
 }

@@ -68,6 +68,5 @@ int bt_split_insert(struct view *v, enum fmt_tree t, struct bt_path *p, bool dee
 /* A tree of one leaf with one item. */
 int bt_first_leaf(struct view *v, enum fmt_tree t, bool deep, struct fmt_key k, const void *val,
 		  u32 len);
-int bt_edit_root(struct view *v, struct fmt_root **out);
 
 #endif

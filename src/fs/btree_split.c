@@ -20,14 +20,16 @@
 _Static_assert((NODE_CAPACITY + 24u + FMT_VALUE_MAX) / 2 + 24u + FMT_VALUE_MAX <= NODE_CAPACITY,
 	       "an overfull leaf splits in two");
 
-int bt_edit_root(struct view *v, struct fmt_root **out)
+int root_edit(struct view *v, struct fmt_root **out)
 {
 	void *buf;
-	int r = view_edit(v, view_geo(v)->root_sector, FMT_KIND_ROOT, &buf);
+	int r = view_edit_part(v, view_geo(v)->root_sector, FMT_KIND_ROOT, &buf);
 
-	if (r == 0)
-		*out = buf;
-	return r;
+	if (r)
+		return r;
+	view_touch(v, buf, 0, offsetof(struct fmt_root, pad));
+	*out = buf;
+	return 0;
 }
 
 static int new_node(struct view *v, enum fmt_tree t, u64 goal, bool deep, u32 level, u64 *out_addr,
@@ -50,7 +52,7 @@ static int new_node(struct view *v, enum fmt_tree t, u64 goal, bool deep, u32 le
 static int set_root(struct view *v, enum fmt_tree t, u64 addr, u32 height)
 {
 	struct fmt_root *root;
-	int r = bt_edit_root(v, &root);
+	int r = root_edit(v, &root);
 
 	if (r)
 		return r;

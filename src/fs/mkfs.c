@@ -6,7 +6,7 @@
  *    write the copies of the superblock, flush, write the superblock, flush. A crash at any moment
  *    leaves the old file system, none, or the new one.
  * 2. Little is written, whatever the size: bitmap and map sectors stay uninitialised (as the group
- *    table says) but for the one bitmap sector that holds the root node.
+ *    table says) but for the one bitmap sector that holds the first nodes.
  * 3. An uninitialised bitmap sector implies that the group's own metadata is used, so its bits are
  *    nowhere written here.
  *
@@ -25,12 +25,14 @@
 #include "base/uuid.h"
 
 #define DEFAULT_BLOCK 4096u
+/* Each tree has a leaf, which it keeps for life: what is deleted gives back what it took. */
+#define LEAVES_SECTORS (FMT_NR_TREES * NODE_SECTORS)
 
 struct fmt_job {
 	struct blk_dev *dev;
 	const struct fmt_geo *geo;
 	const struct fs_format_opts *opts;
-	u64 root_node;       /* the leaf with the root directory */
+	u64 leaves;          /* one for each tree, the first has the root directory */
 	u8 *buf;             /* NODE_SIZE, aligned */
 };
 
@@ -135,7 +137,7 @@ static u32 group_free(const struct fmt_geo *g, u32 group)
 {
 	u64 own = fmt_space_start(g, group) - fmt_group_start(g, group);
 
-	return fmt_group_len(g, group) - (u32)own - (group == 0 ? NODE_SECTORS : 0);
+	return fmt_group_len(g, group) - (u32)own - (group == 0 ? LEAVES_SECTORS : 0);
 }
 
 static int write_gtable(const struct fmt_job *job)
@@ -151,18 +153,17 @@ static int write_gtable(const struct fmt_job *job)
 		for (u32 i = 0; i < FMT_GROUPS_PER_SECTOR && first + i < g->nr_groups; i++)
 			t->g[i].free = put32(group_free(g, first + i));
 		if (s == 0)
-			t->g[0].bitmap_init =
-				put64(1ull << (job->root_node / FMT_BITS_PER_SECTOR));
+			t->g[0].bitmap_init = put64(1ull << (job->leaves / FMT_BITS_PER_SECTOR));
 		r = put_buffer(job, FMT_KIND_GTABLE, addr);
 	}
 	return r;
 }
 
-/* The part of group 0's bitmap that holds the root node. */
+/* The part of group 0's bitmap that holds the first nodes. */
 static int write_bitmap(const struct fmt_job *job)
 {
 	const struct fmt_geo *g = job->geo;
-	u32 index = (u32)(job->root_node / FMT_BITS_PER_SECTOR);
+	u32 index = (u32)(job->leaves / FMT_BITS_PER_SECTOR);
 	u64 first = (u64)index * FMT_BITS_PER_SECTOR, end = first + FMT_BITS_PER_SECTOR;
 	u64 addr = fmt_bitmap_sector(g, 0) + index, own = fmt_space_start(g, 0);
 	u64 len = fmt_group_len(g, 0);
@@ -174,7 +175,7 @@ static int write_bitmap(const struct fmt_job *job)
 		bitmap_set_range(bits, 0, MIN(own, end) - first);
 	if (len < end)
 		bitmap_set_range(bits, len - first, end - len);
-	bitmap_set_range(bits, job->root_node - first, NODE_SECTORS);
+	bitmap_set_range(bits, job->leaves - first, LEAVES_SECTORS);
 	for (size_t i = 0; i < ARRAY_LEN(bits); i++)
 		b->bits[i] = put64(bits[i]);
 	return put_buffer(job, FMT_KIND_BITMAP, addr);
@@ -193,9 +194,13 @@ static void fill_root_inode(const struct fmt_job *job, struct fmt_inode *i)
 	i->atime = i->mtime = i->ctime = i->btime = t;
 }
 
-static int write_root_node(const struct fmt_job *job)
+static u64 leaf_of(const struct fmt_job *job, unsigned tree)
 {
-	struct fmt_node *n = start_buffer(job, FMT_KIND_NODE, job->root_node, FMT_TREE_INODE);
+	return job->leaves + (u64)tree * NODE_SECTORS;
+}
+
+static void fill_root_leaf(const struct fmt_job *job, struct fmt_node *n)
+{
 	u32 heap = NODE_SIZE - sizeof(struct fmt_inode);
 
 	n->nr = put16(1);
@@ -204,7 +209,21 @@ static int write_root_node(const struct fmt_job *job)
 	n->slot[0].off = put16((u16)heap);
 	n->slot[0].len = put16(sizeof(struct fmt_inode));
 	fill_root_inode(job, (void *)(job->buf + heap));
-	return put_buffer(job, FMT_KIND_NODE, job->root_node);
+}
+
+static int write_leaves(const struct fmt_job *job)
+{
+	int r = 0;
+
+	for (unsigned t = 0; t < FMT_NR_TREES && !r; t++) {
+		struct fmt_node *n = start_buffer(job, FMT_KIND_NODE, leaf_of(job, t), t);
+
+		n->heap = put32(NODE_SIZE);
+		if (t == FMT_TREE_INODE)
+			fill_root_leaf(job, n);
+		r = put_buffer(job, FMT_KIND_NODE, leaf_of(job, t));
+	}
+	return r;
 }
 
 static int write_root_sector(const struct fmt_job *job)
@@ -215,12 +234,14 @@ static int write_root_sector(const struct fmt_job *job)
 
 	for (u32 i = 0; i < g->nr_groups; i++)
 		free_sectors += group_free(g, i);
-	r->tree[FMT_TREE_INODE].root = put64(job->root_node);
-	r->tree[FMT_TREE_INODE].height = put32(1);
+	for (unsigned t = 0; t < FMT_NR_TREES; t++) {
+		r->tree[t].root = put64(leaf_of(job, t));
+		r->tree[t].height = put32(1);
+	}
 	r->next_ino = put64(FMT_ROOT_INO + 1);
 	r->nr_inodes = put64(1);
 	r->free_sectors = put64(free_sectors);
-	r->node_sectors_used = put64(NODE_SECTORS);
+	r->node_sectors_used = put64(LEAVES_SECTORS);
 	return put_buffer(job, FMT_KIND_ROOT, g->root_sector);
 }
 
@@ -252,7 +273,7 @@ static int write_parts(const struct fmt_job *job)
 	if (!r)
 		r = write_bitmap(job);
 	if (!r)
-		r = write_root_node(job);
+		r = write_leaves(job);
 	if (!r)
 		r = write_root_sector(job);
 	return r;
@@ -281,6 +302,15 @@ static int format_in_order(const struct fmt_job *job)
 	return r ? r : blk_flush(job->dev);
 }
 
+/* At the low end, all in one sector of the bitmap. */
+static u64 first_leaf(const struct fmt_geo *g)
+{
+	u64 at = ALIGN_UP(fmt_space_start(g, 0), NODE_SECTORS);
+	u64 border = ALIGN_UP(at, (u64)FMT_BITS_PER_SECTOR);
+
+	return border - at < LEAVES_SECTORS ? border : at;
+}
+
 int fs_format(struct blk_dev *dev, const struct fs_format_opts *o, struct fmt_geo *out)
 {
 	struct fmt_geo g;
@@ -293,7 +323,7 @@ int fs_format(struct blk_dev *dev, const struct fs_format_opts *o, struct fmt_ge
 		return r;
 	if (blk_is_rdonly(dev))
 		return -EROFS;
-	job.root_node = ALIGN_UP(fmt_space_start(&g, 0), NODE_SECTORS);
+	job.leaves = first_leaf(&g);
 	job.buf = aligned_alloc(SECTOR_SIZE, NODE_SIZE);
 	if (!job.buf)
 		return -ENOMEM;

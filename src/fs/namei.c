@@ -89,7 +89,7 @@ struct create {
 static int new_number(struct view *v, u64 *out)
 {
 	struct fmt_root *root;
-	int r = view_edit(v, view_geo(v)->root_sector, FMT_KIND_ROOT, (void **)&root);
+	int r = root_edit(v, &root);
 
 	if (r)
 		return r;

@@ -113,7 +113,7 @@ static int item_body(struct view *v, void *arg)
 	r = btree_remove(v, FMT_TREE_ORPHAN, orphan_key(d->ino));
 	if (r && r != -ENOENT)
 		return r;
-	r = view_edit(v, view_geo(v)->root_sector, FMT_KIND_ROOT, (void **)&root);
+	r = root_edit(v, &root);
 	if (r)
 		return r;
 	nr = get64(root->nr_inodes);

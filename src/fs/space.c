@@ -200,14 +200,12 @@ static int account(struct view *v, u32 group, s64 delta)
 	struct fmt_group *desc;
 	const struct fmt_geo *geo = view_geo(v);
 	struct fmt_root *root;
-	void *buf;
 	int r = group_edit(v, group, &desc);
 
 	if (r == 0)
-		r = view_edit(v, geo->root_sector, FMT_KIND_ROOT, &buf);
+		r = root_edit(v, &root);
 	if (r)
 		return r;
-	root = buf;
 	if ((s64)get32(desc->free) + delta < 0 || (s64)get64(root->free_sectors) + delta < 0 ||
 	    (s64)get32(desc->free) + delta > fmt_group_len(geo, group))
 		return corrupt(WHY_BITMAP_COUNT, CORRUPT_NO_INO, fmt_group_start(geo, group));

@@ -355,14 +355,12 @@ static int count_node(struct view *v, struct space *sp, s64 delta)
 {
 	struct space_scratch *s;
 	struct fmt_root *root;
-	void *buf;
 	int r = space_scratch_get(v, sp, &s);
 
 	if (r == 0)
-		r = view_edit(v, sp->geo->root_sector, FMT_KIND_ROOT, &buf);
+		r = root_edit(v, &root);
 	if (r)
 		return r;
-	root = buf;
 	if ((s64)get64(root->node_sectors_used) + delta < 0)
 		return corrupt(WHY_ROOT, CORRUPT_NO_INO, sp->geo->root_sector);
 	root->node_sectors_used = put64(get64(root->node_sectors_used) + (u64)delta);

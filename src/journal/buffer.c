@@ -128,5 +128,6 @@ void buf_detach(struct jnl *j, struct jnl_buf *b)
 		folio_unpin(b->folio);
 		j->dirty_bytes -= b->len;
 	}
+	shadow_drop(j, b);
 	buf_free(b);
 }

@@ -45,6 +45,7 @@ static int jnl_new(const struct jnl_config *cfg, struct jnl **out)
 	mapping_init(&j->mapping, &jnl_mapping_ops, j);
 	j->mapping.metadata = 1;
 	TAILQ_INIT(&j->dirty);
+	TAILQ_INIT(&j->shadows);
 	TAILQ_INIT(&j->live);
 	RB_INIT(&j->busy);
 	STAILQ_INIT(&j->busy_snap);

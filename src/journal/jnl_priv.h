@@ -46,7 +46,9 @@ struct jnl_buf {
 	u64 snap_seq;                   /* the same for the copy that a checkpoint took */
 	TAILQ_ENTRY(jnl_buf) run_link;
 	TAILQ_ENTRY(jnl_buf) dirty_link;
+	void *shadow;                   /* a handle's copy, kept for the next one (shadow.c) */
 	TAILQ_ENTRY(jnl_buf) snap_link;
+	TAILQ_ENTRY(jnl_buf) shadow_link;
 };
 TAILQ_HEAD(jnl_bufs, jnl_buf);
 
@@ -97,6 +99,8 @@ struct jnl {
 
 	struct txn *running;
 	struct jnl_bufs dirty;          /* in order of first_seq */
+	struct jnl_bufs shadows;        /* by shadow_link, used longest ago first */
+	unsigned nr_shadows;
 	u64 dirty_bytes;
 	u64 dirty_max;                  /* more is checkpointed before a handle may add */
 	struct lives live;
@@ -138,6 +142,13 @@ struct jnl_buf *buf_new(struct folio *f, u64 addr, enum fmt_kind kind);
 void buf_free(struct jnl_buf *b);
 /* Detach from the folio and free; all lists left already. j->lock held. */
 void buf_detach(struct jnl *j, struct jnl_buf *b);
+
+/* ---- shadow.c ---- */
+/* The copy that was kept with the buffer, now the caller's, or NULL. Locks j->lock. */
+void *shadow_take(struct jnl *j, const struct folio *f);
+/* Keeps a copy that is equal to what is published, or frees it. j->lock held. */
+void shadow_give(struct jnl *j, const struct folio *f, void *copy);
+void shadow_drop(struct jnl *j, struct jnl_buf *b);   /* j->lock held */
 
 /* ---- busy.c ---- (j->lock held) */
 int busy_cmp(struct busy *a, struct busy *b);

@@ -43,6 +43,13 @@ typedef int (*jnl_body)(struct view *v, void *arg);
 int view_get(struct view *v, u64 addr, enum fmt_kind kind, const void **out);
 /* A private writable copy, published at the end of the handle. Only in jnl_run. */
 int view_edit(struct view *v, u64 addr, enum fmt_kind kind, void **out);
+/*
+ * The same for a body that tells what it changes, so that nothing else need be compared: whatever
+ * it changes at *out, it names with view_touch(), before or after. Builds with slow_asserts check
+ * that nothing was left out. Mixed with view_edit() of the same buffer, all of it is compared.
+ */
+int view_edit_part(struct view *v, u64 addr, enum fmt_kind kind, void **out);
+void view_touch(struct view *v, const void *buf, u32 off, u32 len);
 /* A buffer with new contents: zeroed but for its header (fmt_hdr_init). Nothing is read. */
 int view_new(struct view *v, u64 addr, enum fmt_kind kind, u64 owner, void **out);
 /* The buffer at addr is metadata no more: revoked in the log, dropped from the cache at publish.

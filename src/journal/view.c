@@ -8,9 +8,10 @@
  *    each attempt gets further than the one before.
  * 4. publish() cannot fail: everything it needs was allocated while the body ran, and room in the
  *    log is checked before the first byte is changed.
- * 5. Copies are compared with the published buffers in 64-byte chunks, so what is logged is
- *    exactly what
- *    changed, whatever the body did.
+ * 5. Copies are compared with the published buffers in 64-byte chunks, so what is logged is exactly
+ *    what changed, whatever the body did. Bodies on the hot path name the bytes that they touch:
+ *    then only those chunks are compared, and set back when the run comes to nothing.
+ * 6. A copy goes back to its buffer as its shadow (shadow.c) before the handle ends.
  */
 #include "base/time.h"
 #include "journal/jnl_priv.h"
@@ -22,7 +23,10 @@ struct entry {
 	u64 addr;
 	enum fmt_kind kind;
 	bool fresh;                /* view_new: all of it is new */
+	bool all;                  /* any byte of the copy may have been changed */
 	bool changed;              /* publish(): differs from what is published */
+	u64 touched[CHUNK_WORDS];  /* chunks that may have been changed, unless all */
+	u64 diff[CHUNK_WORDS];     /* publish(): chunks that differ */
 	struct folio *folio;       /* with a reference */
 	void *copy;                /* private, or NULL */
 	struct jnl_buf *buf;       /* made ready in case the folio has none at publish */
@@ -166,38 +170,75 @@ int view_get(struct view *v, u64 addr, enum fmt_kind kind, const void **out)
 	return r;
 }
 
-/* The copy, and what publishing it will need. */
-static int entry_make_copy(struct view *v, struct entry *e)
+static u32 entry_len(const struct entry *e)
 {
-	e->copy = aligned_alloc(64, fmt_kind_sectors(e->kind) * SECTOR_SIZE);
-	if (!e->copy)
-		return -ENOMEM;
+	return fmt_kind_sectors(e->kind) * SECTOR_SIZE;
+}
+
+/* The copy (of what is published, unless fresh), and what publishing it will need. */
+static int entry_make_copy(struct view *v, struct entry *e, bool fresh)
+{
 	e->buf = buf_new(e->folio, e->addr, e->kind);
-	if (!e->buf) {
-		free(e->copy);
-		e->copy = NULL;
+	if (!e->buf)
 		return -ENOMEM;
+	e->copy = shadow_take(v->j, e->folio);
+	if (!e->copy) {
+		e->copy = aligned_alloc(64, entry_len(e));
+		if (!e->copy) {
+			buf_free(e->buf);
+			e->buf = NULL;
+			return -ENOMEM;
+		}
+		if (!fresh)
+			memcpy(e->copy, folio_data(e->folio), entry_len(e));
 	}
 	v->nr_edit++;
 	return 0;
 }
 
-int view_edit(struct view *v, u64 addr, enum fmt_kind kind, void **out)
+static int edit(struct view *v, u64 addr, enum fmt_kind kind, struct entry **out)
 {
-	struct entry *e;
-	int r = view_lookup(v, addr, kind, &e);
+	int r = view_lookup(v, addr, kind, out);
 
 	ASSERT(v->write);
 	if (r)
 		return r;
-	if (!e->copy) {
-		r = entry_make_copy(v, e);
-		if (r)
-			return r;
-		memcpy(e->copy, folio_data(e->folio), fmt_kind_sectors(kind) * SECTOR_SIZE);
-	}
+	return (*out)->copy ? 0 : entry_make_copy(v, *out, false);
+}
+
+int view_edit(struct view *v, u64 addr, enum fmt_kind kind, void **out)
+{
+	struct entry *e;
+	int r = edit(v, addr, kind, &e);
+
+	if (r)
+		return r;
+	e->all = true;
 	*out = e->copy;
 	return 0;
+}
+
+int view_edit_part(struct view *v, u64 addr, enum fmt_kind kind, void **out)
+{
+	struct entry *e;
+	int r = edit(v, addr, kind, &e);
+
+	if (r == 0)
+		*out = e->copy;
+	return r;
+}
+
+void view_touch(struct view *v, const void *buf, u32 off, u32 len)
+{
+	unsigned i = v->nr;
+
+	while (i > 0 && v->entry[i - 1].copy != buf)
+		i--;
+	ASSERT(i > 0);
+	if (len == 0)
+		return;
+	for (u32 c = off >> CHUNK_SHIFT; c <= (off + len - 1) >> CHUNK_SHIFT; c++)
+		v->entry[i - 1].touched[c / 64] |= 1ull << (c % 64);
 }
 
 int view_new(struct view *v, u64 addr, enum fmt_kind kind, u64 owner, void **out)
@@ -217,12 +258,12 @@ int view_new(struct view *v, u64 addr, enum fmt_kind kind, u64 owner, void **out
 		if (r)
 			return r;
 	}
+	e->kind = kind;
 	if (!e->copy) {
-		r = entry_make_copy(v, e);
+		r = entry_make_copy(v, e, true);
 		if (r)
 			return r;
 	}
-	e->kind = kind;
 	e->fresh = true;
 	memset(e->copy, 0, fmt_kind_sectors(kind) * SECTOR_SIZE);
 	fmt_hdr_init(e->copy, kind, addr, v->j->geo->fsid, owner);
@@ -441,18 +482,18 @@ int jnl_read(struct jnl *j, jnl_body body, void *arg)
 
 /* ---- publishing ---- */
 
-/* Mark the chunks of b that differ, copy them in. */
-static void publish_chunks(struct jnl_buf *b, const u8 *copy)
+/* Copies in what differs, and marks it. */
+static void publish_chunks(struct jnl_buf *b, const struct entry *e)
 {
 	u8 *data = folio_data(b->folio);
 
-	for (u32 c = 0; c < b->len >> CHUNK_SHIFT; c++) {
-		u32 off = c << CHUNK_SHIFT;
+	for (u32 w = 0; w < CHUNK_WORDS; w++) {
+		b->chunk[w] |= e->diff[w];
+		for (u64 m = e->diff[w]; m; m &= m - 1) {
+			u32 off = (w * 64 + (u32)__builtin_ctzll(m)) << CHUNK_SHIFT;
 
-		if (!memcmp(data + off, copy + off, CHUNK_BYTES))
-			continue;
-		memcpy(data + off, copy + off, CHUNK_BYTES);
-		b->chunk[c / 64] |= 1ull << (c % 64);
+			memcpy(data + off, (u8 *)e->copy + off, CHUNK_BYTES);
+		}
 	}
 }
 
@@ -473,13 +514,53 @@ static struct jnl_buf *entry_attach(struct jnl *j, struct entry *e)
 	return b;
 }
 
-/* Does the copy differ from what is published? */
-static bool entry_changed(const struct entry *e)
+/* Which of the 64 chunks of word w could have been changed? */
+static u64 entry_suspects(const struct entry *e, u32 w)
 {
-	if (!e->copy)
-		return false;
-	return e->fresh || memcmp(folio_data(e->folio), e->copy,
-				  fmt_kind_sectors(e->kind) * SECTOR_SIZE);
+	const u8 *now = folio_data(e->folio);
+	u32 off = w * 64 << CHUNK_SHIFT;
+
+	if (!e->all)
+		return e->touched[w];
+	if (off >= entry_len(e) || !memcmp(now + off, (u8 *)e->copy + off, SECTOR_SIZE))
+		return 0;
+	return ~0ull;
+}
+
+static bool chunk_differs(const struct entry *e, u32 c)
+{
+	const u8 *now = folio_data(e->folio);
+	u32 off = c << CHUNK_SHIFT;
+
+	return memcmp(now + off, (u8 *)e->copy + off, CHUNK_BYTES) != 0;
+}
+
+static bool nothing_else_differs(const struct entry *e)
+{
+	for (u32 c = 0; c < entry_len(e) >> CHUNK_SHIFT; c++)
+		if (!(e->touched[c / 64] >> (c % 64) & 1) && chunk_differs(e, c))
+			return false;
+	return true;
+}
+
+/* Does the copy differ from what is published? Then e->diff says where. */
+static bool entry_changed(struct entry *e)
+{
+	bool any = false;
+
+	if (!e->copy || e->fresh)
+		return e->copy != NULL;
+	for (u32 w = 0; w < CHUNK_WORDS; w++) {
+		u64 diff = 0;
+
+		for (u64 m = entry_suspects(e, w); m; m &= m - 1)
+			if (chunk_differs(e, w * 64 + (u32)__builtin_ctzll(m)))
+				diff |= m & -m;
+		e->diff[w] = diff;
+		any |= diff != 0;
+	}
+	ASSERT_SLOW(e->all || nothing_else_differs(e));
+	return any;
 }
 
 static void publish_entry(struct jnl *j, struct entry *e)
@@ -493,7 +574,7 @@ static void publish_entry(struct jnl *j, struct entry *e)
 		memcpy(folio_data(e->folio), e->copy, b->len);
 		b->whole = true;
 	} else {
-		publish_chunks(b, e->copy);
+		publish_chunks(b, e);
 	}
 	txn_touch(j, b);
 }
@@ -620,6 +701,40 @@ static int publish(struct view *v, u64 *seq)
 	return 0;
 }
 
+/* What the run came to nothing with is as it was again. */
+static void entry_restore(struct entry *e)
+{
+	const u8 *now = folio_data(e->folio);
+
+	if (e->all)
+		memcpy(e->copy, now, entry_len(e));
+	for (u32 w = 0; w < CHUNK_WORDS && !e->all; w++)
+		for (u64 m = e->touched[w]; m; m &= m - 1) {
+			u32 off = (w * 64 + (u32)__builtin_ctzll(m)) << CHUNK_SHIFT;
+
+			memcpy((u8 *)e->copy + off, now + off, CHUNK_BYTES);
+		}
+}
+
+/* Rule 6. The handle is still ours. */
+static void view_return_copies(struct view *v, bool published)
+{
+	if (v->nr_edit == 0)
+		return;
+	mutex_lock(&v->j->lock);
+	for (unsigned i = 0; i < v->nr; i++) {
+		struct entry *e = &v->entry[i];
+
+		if (!e->copy || (e->fresh && !published))
+			continue;
+		if (!published)
+			entry_restore(e);
+		shadow_give(v->j, e->folio, e->copy);
+		e->copy = NULL;
+	}
+	mutex_unlock(&v->j->lock);
+}
+
 static int run_once(struct view *v, unsigned credits, jnl_body body, void *arg, u64 *seq)
 {
 	struct jnl *j = v->j;
@@ -632,6 +747,7 @@ static int run_once(struct view *v, unsigned credits, jnl_body body, void *arg, 
 		ASSERT(v->nr_edit <= credits);
 		r = publish(v, seq);
 	}
+	view_return_copies(v, r == 0);
 	mutex_unlock(&j->handle);
 	view_drop(v);
 	return r;

@@ -324,7 +324,8 @@ static void random_run(u32 nr_ops, unsigned missing, u32 block_bytes)
 	while (m.nr > 0)
 		step(&f, &m, (struct op_arg){ OP_REMOVE, T, m.item[m.nr / 2].k, 0, 0, 0, 0 });
 	compare_all(&f, &m);
-	ck_assert_uint_eq(get64(((struct fmt_root *)fake_buf(f.jnl, 1))->tree[T].root), 0);
+	/* The last leaf stays. */
+	ck_assert_uint_eq(shape_of(&f, T).nodes, 1);
 	free(m.item);
 	fix_close(&f);
 }
@@ -420,8 +421,49 @@ START_TEST(a_tree_of_three_levels_grows_and_shrinks_in_any_order)
 		if (fix_roll(&rnd, 50) == 0)
 			compare_all(&f, &m);
 	}
-	ck_assert_uint_eq(shape_of(&f, T).height, 0);
+	ck_assert_uint_eq(shape_of(&f, T).height, 1);
 	free(m.item);
+	fix_close(&f);
+}
+END_TEST
+
+START_TEST(a_tree_that_becomes_empty_keeps_its_leaf_for_what_comes_next)
+{
+	struct fmt_root *root;
+	struct fix f;
+	u64 leaf;
+
+	fix_open(&f, 65536, 4096, 1);
+	ck_assert_int_eq(put(&f, T, 1, 1, 100), 0);
+	root = fake_buf(f.jnl, f.geo.root_sector);
+	leaf = get64(root->tree[T].root);
+	for (u64 i = 2; i < 50; i++) {
+		take(&f, T, 1, i - 1);
+		ck_assert_uint_eq(shape_of(&f, T).items, 0);
+		ck_assert_uint_eq(shape_of(&f, T).nodes, 1);
+		ck_assert_int_eq(put(&f, T, 1, i, 100), 0);
+		root = fake_buf(f.jnl, f.geo.root_sector);
+		ck_assert_uint_eq(get64(root->tree[T].root), leaf);
+	}
+	fix_close(&f);
+}
+END_TEST
+
+START_TEST(an_empty_leaf_beside_others_is_an_error)
+{
+	struct shape_arg a = { .t = T };
+	struct fmt_node *n;
+	struct fmt_root *root;
+	struct fix f;
+
+	fix_open(&f, 65536, 4096, 1);
+	for (u64 i = 0; i < 3000; i++)
+		put(&f, T, 1, i, 100);
+	root = fake_buf(f.jnl, f.geo.root_sector);
+	n = fake_buf(f.jnl, get64(root->tree[T].root));
+	n = fake_buf(f.jnl, get64(n->child[1].child));
+	n->nr = put16(0);
+	ck_assert_int_eq(jnl_read(f.jnl, shape_body, &a), -EUCLEAN);
 	fix_close(&f);
 }
 END_TEST
@@ -595,6 +637,8 @@ int main(void)
 	check_add(s, files_that_grow_in_turn_fill_their_nodes_too);
 	check_add(s, removal_keeps_nodes_a_third_full);
 	check_add_slow(s, a_tree_of_three_levels_grows_and_shrinks_in_any_order, 120);
+	check_add(s, a_tree_that_becomes_empty_keeps_its_leaf_for_what_comes_next);
+	check_add(s, an_empty_leaf_beside_others_is_an_error);
 	check_add(s, trees_do_not_see_each_other);
 	check_add(s, a_value_longer_than_the_limit_is_refused);
 	check_add(s, a_handle_that_runs_out_of_space_changes_nothing);

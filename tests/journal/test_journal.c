@@ -7,6 +7,7 @@
 #include "blk/sim.h"
 
 #include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 
 static struct bank *bank;
@@ -121,6 +122,61 @@ START_TEST(a_body_that_writes_what_is_there_logs_nothing)
 	teardown();
 }
 END_TEST
+
+/* Changes one entry more than it names, if `more`. */
+struct part { struct set set; bool more; };
+
+static int body_part(struct view *v, void *arg)
+{
+	struct part *p = arg;
+	struct fmt_map *m;
+	int r = view_edit_part(v, account(p->set.i), FMT_KIND_MAP, (void **)&m);
+
+	if (r)
+		return r;
+	m->entry[5] = put32(p->set.value);
+	view_touch(v, m, offsetof(struct fmt_map, entry[5]), sizeof(m->entry[5]));
+	if (p->more)
+		m->entry[500] = put32(p->set.value);
+	return p->set.error;
+}
+
+START_TEST(named_changes_are_published_and_failed_ones_leave_no_trace_in_later_runs)
+{
+	struct part p = { .set = { .i = 3 } };
+
+	setup();
+	for (u32 i = 1; i < 20; i++) {
+		p.set.value = 100 + i;
+		p.set.error = -ENOSPC;
+		ck_assert_int_eq(jnl_run(bank->j, 1, body_part, &p, NULL), -ENOSPC);
+		ck_assert_int_eq(jnl_run(bank->j, 1, body_set, &p.set, NULL), -ENOSPC);
+		ck_assert_uint_eq(value_of(3), i - 1);
+		p.set.value = i;
+		p.set.error = 0;
+		ck_assert_int_eq(jnl_run(bank->j, 1, body_part, &p, NULL), 0);
+		ck_assert_uint_eq(value_of(3), i);
+		if (i % 7 == 0)
+			ck_assert_int_eq(jnl_checkpoint_all(bank->j), 0);
+	}
+	jnl_close(bank->j, false);
+	ck_assert_int_eq(bank_open(bank), 0);
+	ck_assert_uint_eq(value_of(3), 19);
+	jnl_close(bank->j, false);
+	teardown();
+}
+END_TEST
+
+#ifdef FOLIOFS_DEBUG
+START_TEST(a_checked_build_stops_at_a_change_that_is_not_named)
+{
+	struct part p = { .set = { .i = 3, .value = 9 }, .more = true };
+
+	setup();
+	jnl_run(bank->j, 1, body_part, &p, NULL);
+}
+END_TEST
+#endif
 
 static unsigned count_events(size_t from, enum sim_kind kind)
 {
@@ -374,6 +430,14 @@ int main(void)
 	check_add(s, a_body_is_run_again_when_a_buffer_is_not_in_memory);
 	check_add(s, a_body_that_fails_changes_nothing);
 	check_add(s, a_body_that_writes_what_is_there_logs_nothing);
+	check_add(s, named_changes_are_published_and_failed_ones_leave_no_trace_in_later_runs);
+#ifdef FOLIOFS_DEBUG
+	TCase *tc = tcase_create("a_checked_build_stops_at_a_change_that_is_not_named");
+
+	tcase_add_test_raise_signal(tc, a_checked_build_stops_at_a_change_that_is_not_named,
+				    SIGABRT);
+	suite_add_tcase(s, tc);
+#endif
 	check_add(s, a_commit_is_one_write_and_one_flush_and_a_second_one_nothing);
 	check_add(s, a_buffer_changed_often_is_logged_once);
 	check_add(s, after_a_clean_close_nothing_is_replayed_and_all_is_in_place);
