@@ -38,6 +38,8 @@ GOALS = [
 INSIDE_GOALS = {
     **{f'write amplification, {block} blocks, {sync}': 1.1
        for sync in ('one fsync', 'fdatasync each') for block in ('4 KiB', '64 KiB', '2 MiB')},
+    **{f'misses s3fifo / lru, {trace}': 1.0 for trace in ('zipf', 'zipf + scan', 'loop', 'oltp')},
+    'avoidable misses s3fifo / lru, zipf + scan': 0.8,
     'hit, 1 M folios, Zipf': 150,
     'hit, 1000 folios': 60,
     'hit, two threads / one': 1.8,

@@ -33,6 +33,18 @@ def write_amplification(program):
     return out
 
 
+def hit_ratios(program):
+    """Misses of s3fifo divided by those of lru: all, and of what was used before."""
+    out = []
+    for line in shell.run([program], timeout=300).split('\n')[1:]:
+        cells = line[28:].split()
+        if len(cells) > 2:
+            name = line[:28].strip()
+            out.append(Figure(f'misses s3fifo / lru, {name}', float(cells[-2]), 'x', False))
+            out.append(Figure(f'avoidable misses s3fifo / lru, {name}', float(cells[-1]), 'x', False))
+    return out
+
+
 def sectors_written(device):
     with open(f'/sys/block/{os.path.basename(device)}/stat', encoding='ascii') as f:
         return int(f.read().split()[6])
@@ -86,7 +98,7 @@ def measure(setup):
 
     out = []
     for part in (inside('bench_write_amp', write_amplification), xfs(4096), xfs(65536),
-                 inside('bench_micro_cache', lines_of)):
+                 inside('bench_micro_cache', lines_of), inside('bench_hit_ratio', hit_ratios)):
         try:
             out += part()
         except (Failed, OSError) as e:

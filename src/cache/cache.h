@@ -55,6 +55,7 @@ struct mapping {
 	struct cache_node *root;        /* read without the lock, too */
 	const struct mapping_ops *ops;
 	void *host;                     /* the owner's object (struct inode, struct jnl) */
+	u64 id;                         /* for traces: the inode number; 0 for metadata */
 	u64 nr_sectors;                 /* cached, atomic */
 	u64 nr_dirty;                   /* dirty sectors, atomic */
 	u64 nr_writeback;               /* sectors in flight to the disk, atomic */
@@ -71,7 +72,7 @@ struct cache_config {
 	unsigned max_order;   /* 0xff default */
 	unsigned dirty_percent;       /* hard dirty limit in % of the cache; 0 = 40 */
 	unsigned background_percent;  /* flushers start; 0 = 10 */
-	const char *policy;   /* "s3fifo" (default when NULL), "clock", "lru" */
+	const char *policy;   /* "s3fifo" (default when NULL), "clock", "lru", "sieve" */
 	/* Called (no locks held, any thread, must not block) when writeback is needed. */
 	void (*want_writeback)(void *arg);
 	/* Called when only pinned metadata is left to evict: the journal should checkpoint. */
@@ -89,6 +90,12 @@ void mapping_fini(struct mapping *m);            /* must be empty (asserted) */
 
 /* The folio that covers this sector, with a reference, or NULL. A hit marks it ACCESSED. */
 struct folio *cache_find(struct mapping *m, u64 sector);
+
+/*
+ * Nobody is expected to ask for it again (its reader keeps a copy): it is evicted before all
+ * others, unless it is used again.
+ */
+void cache_demote(struct folio *f);
 
 enum cache_get_flags {
 	CACHE_NOWAIT  = 1u << 0, /* wait for no lock and no memory (but evict clean folios) */

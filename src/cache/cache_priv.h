@@ -4,6 +4,7 @@
 
 #include "cache/cache.h"
 #include "stat/stat.h"
+#include "stat/trace.h"
 
 /* ---- folio.c ---- */
 
@@ -78,12 +79,16 @@ u32 mapping_evict(struct folio *f);
 /* Puts a folio that is in an index, and locked, into the queues. */
 void policy_insert(struct folio *f);
 /*
- * Takes it out. from: the mapping that it was evicted from (a name only, it may be gone); NULL if
- * it was dropped because its sectors are.
+ * Takes it out. evicted_from: the id of the mapping that it was evicted from; NULL if it was
+ * dropped because its sectors are.
  */
-void policy_remove(struct folio *f, const struct mapping *from);
+void policy_remove(struct folio *f, const u64 *evicted_from);
+/* Was the folio that began here evicted lately? Only s3fifo remembers; others say no. */
+bool policy_evicted_lately(u64 id, u64 index);
 /* Somebody asked for it again; only for policies that want to know at once. */
 void policy_access(struct folio *f);
+/* Of no more use to anybody: the next to go. */
+void policy_demote(struct folio *f);
 /* Up to nr candidates for eviction of together about max_sectors, locked and with a reference each.
  * Looks at no more than *scan folios and lowers it by what it looked at; done when that is 0. */
 u32 policy_isolate(struct folio **out, u32 nr, u32 max_sectors, u64 *scan);

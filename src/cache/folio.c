@@ -264,6 +264,7 @@ void folio_end_writeback(struct folio *f, u32 first, u32 nr, int error)
 	else if (!m->metadata)
 		throttle_note_written(nr);
 	count_in_flight(m, -(s64)nr);
+	stat_trace(TRACE_WRITTEN, m->id, f->index + first, nr);
 	if (__atomic_fetch_sub(&f->nr_writeback, 1, __ATOMIC_ACQ_REL) == 1)
 		flags_clear_and_wake(f, FOLIO_WRITEBACK);
 	reclaim_progress();

@@ -115,6 +115,13 @@ struct folio *cache_find(struct mapping *m, u64 sector)
 	return f;
 }
 
+void cache_demote(struct folio *f)
+{
+	/* Once is enough; what is dirty goes its own way first. */
+	if (!(folio_flags(f) & (FOLIO_COLD | FOLIO_DIRTY | FOLIO_WRITEBACK)))
+		policy_demote(f);
+}
+
 static struct folio *next_folio(struct mapping *m, u64 *sector, u64 end, bool dirty)
 {
 	struct folio *f;
@@ -287,6 +294,7 @@ u32 mapping_evict(struct folio *f)
 	struct mapping *m = f->mapping;
 	u32 sectors = folio_sectors(f);
 	bool frozen = false;
+	u64 id = m ? m->id : 0;
 
 	if (m) {
 		rwlock_wrlock(&m->lock);
@@ -309,7 +317,8 @@ u32 mapping_evict(struct folio *f)
 	stat_add(STAT_CACHE_EVICTED_BYTES, folio_bytes(f));
 	if (folio_has(f, FOLIO_UNUSED))
 		stat_inc(STAT_READAHEAD_WASTED);
-	policy_remove(f, m);
+	stat_trace(TRACE_EVICT, id, f->index, sectors);
+	policy_remove(f, &id);
 	state_free(f);
 	mem_free(f);
 	reclaim_progress();

@@ -17,7 +17,9 @@
 
 #define SCAN_MAX 1024u /* folios looked at under one hold of the lock */
 
-static const struct policy_ops *const policies[] = { &policy_s3fifo, &policy_clock, &policy_lru };
+static const struct policy_ops *const policies[] = {
+	&policy_s3fifo, &policy_clock, &policy_lru, &policy_sieve,
+};
 
 static struct {
 	struct mutex lock;
@@ -70,11 +72,23 @@ void policy_insert(struct folio *f)
 	mutex_unlock(&policy.lock);
 }
 
-void policy_remove(struct folio *f, const struct mapping *from)
+bool policy_evicted_lately(u64 id, u64 index)
+{
+	bool lately;
+
+	if (!policy.ops->evicted_lately)
+		return false;
+	mutex_lock(&policy.lock);
+	lately = policy.ops->evicted_lately(id, index);
+	mutex_unlock(&policy.lock);
+	return lately;
+}
+
+void policy_remove(struct folio *f, const u64 *evicted_from)
 {
 	mutex_lock(&policy.lock);
 	ASSERT(folio_has(f, FOLIO_QUEUED));
-	policy.ops->remove(f, from);
+	policy.ops->remove(f, evicted_from);
 	count(f, -1);
 	folio_flags_clear(f, FOLIO_QUEUED);
 	mutex_unlock(&policy.lock);
@@ -87,6 +101,16 @@ void policy_access(struct folio *f)
 	mutex_lock(&policy.lock);
 	if (folio_has(f, FOLIO_QUEUED))
 		policy.ops->access(f);
+	mutex_unlock(&policy.lock);
+}
+
+void policy_demote(struct folio *f)
+{
+	mutex_lock(&policy.lock);
+	if (folio_has(f, FOLIO_QUEUED)) {
+		policy.ops->demote(f);
+		stat_inc(STAT_CACHE_DEMOTIONS);
+	}
 	mutex_unlock(&policy.lock);
 }
 

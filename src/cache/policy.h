@@ -18,8 +18,12 @@ struct policy_ops {
 	void (*insert)(struct folio *f);
 	/* A hit; NULL for those that FOLIO_ACCESSED is enough for. */
 	void (*access)(struct folio *f);
-	/* from: the mapping that it was evicted from; NULL if it was dropped. */
-	void (*remove)(struct folio *f, const struct mapping *from);
+	/* Of no more use to anybody: the next to go. */
+	void (*demote)(struct folio *f);
+	/* evicted_from: the id of its mapping, which may be gone; NULL if it was dropped. */
+	void (*remove)(struct folio *f, const u64 *evicted_from);
+	/* Is it remembered that this was evicted? NULL: nothing is. */
+	bool (*evicted_lately)(u64 id, u64 index);
 	/*
 	 * The next folio that should go and can (policy_may_go()), or NULL. It stays queued, at the
 	 * end where it is looked at last. Lowers *scan for every folio it looks at, and stops at 0.
@@ -28,7 +32,8 @@ struct policy_ops {
 	u64 (*overhead_bytes)(void);       /* may be NULL */
 };
 
-extern const struct policy_ops policy_s3fifo, policy_clock, policy_lru;
+extern const struct policy_ops policy_s3fifo, policy_clock, policy_lru,
+	policy_sieve;
 
 /* Idle, unlocked, and nobody but the index refers to it: a look, not a promise. */
 static inline bool policy_may_go(const struct folio *f)

@@ -32,9 +32,16 @@ static void list_to_head(struct folio *f)
 	TAILQ_INSERT_HEAD(&list, f, lru);
 }
 
-static void list_remove(struct folio *f, const struct mapping *from)
+static void list_demote(struct folio *f)
 {
-	(void)from;
+	folio_flags_clear(f, FOLIO_ACCESSED);
+	TAILQ_REMOVE(&list, f, lru);
+	TAILQ_INSERT_TAIL(&list, f, lru);
+}
+
+static void list_remove(struct folio *f, const u64 *evicted_from)
+{
+	(void)evicted_from;
 	TAILQ_REMOVE(&list, f, lru);
 }
 
@@ -68,6 +75,7 @@ const struct policy_ops policy_clock = {
 	.init = list_init,
 	.fini = list_fini,
 	.insert = list_insert,
+	.demote = list_demote,
 	.remove = list_remove,
 	.victim = clock_victim,
 };
@@ -78,6 +86,7 @@ const struct policy_ops policy_lru = {
 	.fini = list_fini,
 	.insert = list_insert,
 	.access = list_to_head,
+	.demote = list_demote,
 	.remove = list_remove,
 	.victim = lru_victim,
 };

@@ -7,12 +7,14 @@
  *	miss on a ghost ----------------------------'
  *
  * What a scan brings in is used once, leaves through the small queue and never disturbs main.
+ * A third queue, cold, holds what is said to be of no more use (cache_demote()): it goes before all
+ * others, and leaves no ghost.
  *
  * The ghost list remembers what was evicted from the small queue, as long as no more than the size
- * of main has been evicted since: a table of 32-bit entries, half a fingerprint and half the time
- * of eviction. "Time" is the number of sectors evicted from small, in units of 1/4096 of main, so
- * that it is bounded by bytes, not by folios. A wrong answer costs one badly placed folio, nothing
- * else.
+ * of main has been evicted since: a table of 24-bit entries, one for each sector of the cache, half
+ * a fingerprint and half the time of eviction. "Time" is the number of sectors evicted from small,
+ * in units of 1/1024 of main, so that it is bounded by bytes, not by folios; it wraps around after
+ * four times main. A wrong answer costs one badly placed folio, nothing else.
  *
  * Folios that can't go (dirty, pinned, in use) are passed over and stay in their queue; after
  * SKIP_MAX of them in a row the other queue gets its turn, so that a small queue full of dirty
@@ -26,25 +28,38 @@
 
 #define SKIP_MAX 32u
 #define GHOST_WAYS 8u
-#define GHOST_AGE_MAX 4096u
+#define GHOST_AGE_MAX 1024u
+#define GHOST_BITS 12u
+#define GHOST_MASK ((1u << GHOST_BITS) - 1)
+
+/* The print in the low GHOST_BITS, the time above. */
+struct ghost {
+	u8 byte[3];
+};
+static_assert(sizeof(struct ghost) == 3, "packed without padding");
+
+struct s3_queue {
+	struct folio_list list;
+	u64 sectors;
+};
 
 static struct {
-	struct folio_list small, main;
-	u64 small_sectors, main_sectors;
-	u32 *ghost;          /* buckets of GHOST_WAYS */
-	u32 nr_buckets;      /* power of two */
+	struct s3_queue small, main, cold;
+	struct ghost *ghost; /* buckets of GHOST_WAYS */
+	u32 nr_buckets;
 	u64 unit;            /* sectors for one tick of the ghost clock */
 	u64 evicted;         /* sectors evicted from small */
 } s3;
 
 static int s3_init(u64 sectors)
 {
-	TAILQ_INIT(&s3.small);
-	TAILQ_INIT(&s3.main);
-	s3.small_sectors = s3.main_sectors = s3.evicted = 0;
+	TAILQ_INIT(&s3.small.list);
+	TAILQ_INIT(&s3.main.list);
+	TAILQ_INIT(&s3.cold.list);
+	s3.small.sectors = s3.main.sectors = s3.cold.sectors = s3.evicted = 0;
 	s3.unit = MAX(sectors * 9 / 10 / GHOST_AGE_MAX, (u64)1);
-	s3.nr_buckets = (u32)roundup_pow2(MAX(sectors / 2 / GHOST_WAYS, (u64)1));
-	s3.ghost = calloc(s3.nr_buckets, GHOST_WAYS * sizeof(u32));
+	s3.nr_buckets = (u32)MAX(sectors / GHOST_WAYS, (u64)1);
+	s3.ghost = calloc(s3.nr_buckets, GHOST_WAYS * sizeof(struct ghost));
 	return s3.ghost ? 0 : -ENOMEM;
 }
 
@@ -56,128 +71,162 @@ static void s3_fini(void)
 
 static u64 s3_overhead_bytes(void)
 {
-	return (u64)s3.nr_buckets * GHOST_WAYS * sizeof(u32);
+	return (u64)s3.nr_buckets * GHOST_WAYS * sizeof(struct ghost);
 }
 
 /* ---- ghosts ---- */
 
-static u64 ghost_hash(const struct mapping *m, u64 index)
+static u64 ghost_hash(u64 id, u64 index)
 {
-	return hash_mix64(hash_mix64((u64)(uintptr_t)m) + index);
+	return hash_mix64(hash_mix64(id) + index);
 }
 
-static u32 *ghost_bucket(u64 hash)
+static struct ghost *ghost_bucket(u64 hash)
 {
-	return s3.ghost + ((u32)hash & (s3.nr_buckets - 1)) * GHOST_WAYS;
+	return s3.ghost + ((hash & UINT32_MAX) * s3.nr_buckets >> 32) * GHOST_WAYS;
 }
 
-/* Never 0: an entry of 0 is empty. */
-static u16 ghost_print(u64 hash)
+/* Never 0: a print of 0 is an empty entry. */
+static u32 ghost_print(u64 hash)
 {
-	return (u16)(hash >> 48) | 1;
+	return (hash >> 52 & GHOST_MASK) | 1;
 }
 
-static u16 ghost_now(void)
+static u32 ghost_now(void)
 {
-	return (u16)(s3.evicted / s3.unit);
+	return (u32)(s3.evicted / s3.unit) & GHOST_MASK;
 }
 
-static u16 ghost_age(u32 entry)
+static u32 ghost_load(const struct ghost *g)
 {
-	return entry ? (u16)(ghost_now() - (u16)entry) : UINT16_MAX;
+	return g->byte[0] | (u32)g->byte[1] << 8 | (u32)g->byte[2] << 16;
+}
+
+static void ghost_store(struct ghost *g, u32 print, u32 time)
+{
+	g->byte[0] = (u8)print;
+	g->byte[1] = (u8)(print >> 8 | time << 4);
+	g->byte[2] = (u8)(time >> 4);
+}
+
+static u32 ghost_age(const struct ghost *g)
+{
+	u32 entry = ghost_load(g);
+
+	return entry & GHOST_MASK ? (ghost_now() - (entry >> GHOST_BITS)) & GHOST_MASK :
+				    UINT32_MAX;
 }
 
 static void ghost_add(u64 hash)
 {
-	u32 *b = ghost_bucket(hash), *oldest = b;
+	struct ghost *b = ghost_bucket(hash), *oldest = b;
 
 	for (unsigned i = 1; i < GHOST_WAYS; i++)
-		if (ghost_age(b[i]) > ghost_age(*oldest))
+		if (ghost_age(&b[i]) > ghost_age(oldest))
 			oldest = &b[i];
-	*oldest = (u32)ghost_print(hash) << 16 | ghost_now();
+	ghost_store(oldest, ghost_print(hash), ghost_now());
+}
+
+static bool ghost_is(const struct ghost *g, u64 hash)
+{
+	return (ghost_load(g) & GHOST_MASK) == ghost_print(hash) && ghost_age(g) <= GHOST_AGE_MAX;
 }
 
 /* Was it there? It is not afterwards. */
 static bool ghost_take(u64 hash)
 {
-	u32 *b = ghost_bucket(hash);
+	struct ghost *b = ghost_bucket(hash);
 
 	for (unsigned i = 0; i < GHOST_WAYS; i++) {
-		if (b[i] >> 16 != ghost_print(hash) || ghost_age(b[i]) > GHOST_AGE_MAX)
+		if (!ghost_is(&b[i], hash))
 			continue;
-		b[i] = 0;
+		ghost_store(&b[i], 0, 0);
 		return true;
 	}
 	return false;
 }
 
+static bool s3_evicted_lately(u64 id, u64 index)
+{
+	struct ghost *b = ghost_bucket(ghost_hash(id, index));
+
+	for (unsigned i = 0; i < GHOST_WAYS; i++)
+		if (ghost_is(&b[i], ghost_hash(id, index)))
+			return true;
+	return false;
+}
+
 /* ---- queues ---- */
 
-static void queue_add(struct folio *f, bool to_main)
+static struct s3_queue *queue_of(const struct folio *f)
 {
-	if (to_main) {
-		folio_flags_set(f, FOLIO_MAIN);
-		TAILQ_INSERT_HEAD(&s3.main, f, lru);
-		s3.main_sectors += folio_sectors(f);
-	} else {
-		folio_flags_clear(f, FOLIO_MAIN);
-		TAILQ_INSERT_HEAD(&s3.small, f, lru);
-		s3.small_sectors += folio_sectors(f);
-	}
+	if (folio_has(f, FOLIO_COLD))
+		return &s3.cold;
+	return folio_has(f, FOLIO_MAIN) ? &s3.main : &s3.small;
+}
+
+static void queue_add(struct s3_queue *q, struct folio *f)
+{
+	folio_flags_clear(f, FOLIO_COLD | FOLIO_MAIN);
+	folio_flags_set(f, q == &s3.cold ? FOLIO_COLD : q == &s3.main ? FOLIO_MAIN : 0);
+	TAILQ_INSERT_HEAD(&q->list, f, lru);
+	q->sectors += folio_sectors(f);
 }
 
 static void queue_del(struct folio *f)
 {
-	if (folio_has(f, FOLIO_MAIN)) {
-		TAILQ_REMOVE(&s3.main, f, lru);
-		s3.main_sectors -= folio_sectors(f);
-	} else {
-		TAILQ_REMOVE(&s3.small, f, lru);
-		s3.small_sectors -= folio_sectors(f);
-	}
+	struct s3_queue *q = queue_of(f);
+
+	TAILQ_REMOVE(&q->list, f, lru);
+	q->sectors -= folio_sectors(f);
+}
+
+static void requeue(struct s3_queue *q, struct folio *f)
+{
+	queue_del(f);
+	queue_add(q, f);
 }
 
 static void s3_insert(struct folio *f)
 {
-	bool ghost = ghost_take(ghost_hash(f->mapping, f->index));
+	bool ghost = ghost_take(ghost_hash(f->mapping->id, f->index));
 
 	if (ghost)
 		stat_inc(STAT_CACHE_GHOST_HITS);
-	queue_add(f, ghost);
+	queue_add(ghost ? &s3.main : &s3.small, f);
 }
 
-static void s3_remove(struct folio *f, const struct mapping *from)
+static void s3_remove(struct folio *f, const u64 *evicted_from)
 {
-	if (from && !folio_has(f, FOLIO_MAIN)) {
+	if (evicted_from && queue_of(f) == &s3.small) {
 		s3.evicted += folio_sectors(f);
-		ghost_add(ghost_hash(from, f->index));
+		ghost_add(ghost_hash(*evicted_from, f->index));
 	}
 	queue_del(f);
 }
 
-static void requeue(struct folio *f, bool to_main)
+static void s3_demote(struct folio *f)
 {
-	queue_del(f);
-	queue_add(f, to_main);
+	folio_flags_clear(f, FOLIO_ACCESSED);
+	requeue(&s3.cold, f);
 }
 
 /* The tail of one queue that may go; used ones move on. NULL after SKIP_MAX that can't go now. */
-static struct folio *queue_victim(struct folio_list *q, u64 *scan)
+static struct folio *queue_victim(struct s3_queue *q, u64 *scan)
 {
-	bool main = q == &s3.main;
 	struct folio *f;
 
 	for (u32 skipped = 0; skipped < SKIP_MAX && *scan > 0;) {
-		f = TAILQ_LAST(q, folio_list);
+		f = TAILQ_LAST(&q->list, folio_list);
 		if (!f)
 			break;
 		(*scan)--;
 		if (folio_has(f, FOLIO_ACCESSED)) {
 			folio_flags_clear(f, FOLIO_ACCESSED);
-			requeue(f, true);
+			requeue(&s3.main, f);
 			continue;
 		}
-		requeue(f, main);
+		requeue(q, f);
 		if (policy_may_go(f))
 			return f;
 		skipped++;
@@ -187,16 +236,16 @@ static struct folio *queue_victim(struct folio_list *q, u64 *scan)
 
 static struct folio *s3_victim(u64 *scan)
 {
-	while (*scan > 0 && s3.small_sectors + s3.main_sectors > 0) {
-		bool small = s3.small_sectors * 10 > s3.small_sectors + s3.main_sectors;
-		struct folio *f = queue_victim(small ? &s3.small : &s3.main, scan);
+	struct folio *f = queue_victim(&s3.cold, scan);
 
+	while (!f && *scan > 0 && s3.small.sectors + s3.main.sectors > 0) {
+		bool small = s3.small.sectors * 10 > s3.small.sectors + s3.main.sectors;
+
+		f = queue_victim(small ? &s3.small : &s3.main, scan);
 		if (!f && *scan > 0)
 			f = queue_victim(small ? &s3.main : &s3.small, scan);
-		if (f)
-			return f;
 	}
-	return NULL;
+	return f;
 }
 
 const struct policy_ops policy_s3fifo = {
@@ -204,7 +253,9 @@ const struct policy_ops policy_s3fifo = {
 	.init = s3_init,
 	.fini = s3_fini,
 	.insert = s3_insert,
+	.demote = s3_demote,
 	.remove = s3_remove,
 	.victim = s3_victim,
+	.evicted_lately = s3_evicted_lately,
 	.overhead_bytes = s3_overhead_bytes,
 };

@@ -78,6 +78,7 @@ static void start_window(struct mapping *m, const struct readahead *ra, u64 eof)
 	if (pos >= end)
 		return;
 	stat_inc(STAT_READAHEAD_WINDOWS);
+	stat_trace(TRACE_READAHEAD, m->id, pos, (u32)(end - pos));
 	while (pos < end) {
 		int r = start_one(m, pos, order_at(ra, pos, end), &pos);
 		u64 at = pos;

@@ -182,7 +182,7 @@ static int wait_below_hard(u32 nr)
 	}
 }
 
-static int pause_writer(u32 nr)
+static int pause_writer(struct mapping *m, u32 nr)
 {
 	u64 start = now_ns();
 	int err;
@@ -196,6 +196,7 @@ static int pause_writer(u32 nr)
 	stat_inc(STAT_THROTTLE_PAUSES);
 	stat_add(STAT_THROTTLE_NS, now_ns() - start);
 	stat_time(HIST_THROTTLE, now_ns() - start);
+	stat_trace(TRACE_PAUSE, m->id, nr, (u32)((now_ns() - start) / 1000));
 	return err;
 }
 
@@ -213,5 +214,5 @@ int cache_throttle(struct mapping *m, u32 nr)
 	debt_ns = MIN_T(u64, debt_ns + pause_ns(dirty + nr, nr), PAUSE_MAX_NS);
 	if (debt_ns < PAUSE_MIN_NS && !over_hard(nr))
 		return 0;
-	return pause_writer(nr);
+	return pause_writer(m, nr);
 }

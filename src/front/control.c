@@ -30,6 +30,7 @@
 #include "front/front.h"
 #include "front/session.h"
 #include "stat/stat.h"
+#include "stat/trace.h"
 
 #define WAITERS_MAX 16u
 #define CLIENT_TIMEOUT_S 5
@@ -143,8 +144,33 @@ static int run_drop(struct control *c, const char *arg, FILE *out)
 	return 0;
 }
 
+/* arg: the number of the first record that is wanted. "next NUMBER lost NUMBER", then records. */
+static int run_trace(struct control *c, const char *arg, FILE *out)
+{
+	char *text = NULL;
+	size_t len;
+	u64 next = 0, lost;
+	FILE *f;
+	int err = *arg ? parse_u64(arg, 0, UINT64_MAX, &next) : 0;
+
+	(void)c;
+	if (err)
+		return err;
+	f = open_memstream(&text, &len);
+	if (!f)
+		return -ENOMEM;
+	stat_trace_print(&next, &lost, f);
+	err = fclose(f) ? -ENOMEM : 0;
+	if (!err)
+		fprintf(out, "next %llu lost %llu\n%s", (unsigned long long)next,
+			(unsigned long long)lost, text);
+	free(text);
+	return err;
+}
+
 static const struct command commands[] = {
 	{ "stats", run_stats }, { "info", run_info }, { "sync", run_sync }, { "drop", run_drop },
+	{ "trace", run_trace },
 };
 
 static void send_all(int fd, const char *text, size_t len)

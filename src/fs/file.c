@@ -16,6 +16,7 @@
 #include "base/err.h"
 #include "fs/file_priv.h"
 #include "stat/stat.h"
+#include "stat/trace.h"
 
 #define WRITE_PIECE ((u64)1 << 20)
 #define WRITE_PIECES_OF_CACHE 16u       /* at least so many pieces make the cache */
@@ -66,6 +67,14 @@ int file_may_write(struct inode *ip)
 	return r ? r : fs_may_change(ip->fs);
 }
 
+/* For traces, in sectors. */
+static void trace_use(enum stat_trace_event event, const struct inode *ip, u64 pos, u64 len)
+{
+	u64 first = pos >> SECTOR_SHIFT;
+
+	stat_trace(event, ip->ino, first, (u32)(bytes_to_sectors_up(pos + len) - first));
+}
+
 /* ---- reading ---- */
 
 int fs_read_slices(struct inode *ip, u64 pos, u64 len, struct readahead *ra,
@@ -80,6 +89,7 @@ int fs_read_slices(struct inode *ip, u64 pos, u64 len, struct readahead *ra,
 	rwlock_unlock(&ip->lock);
 	if (r > 0) {
 		stat_add(STAT_USER_READ_BYTES, *bytes);
+		trace_use(TRACE_READ, ip, pos, *bytes);
 		inode_touch_atime(ip);
 	}
 	return r;
@@ -96,6 +106,7 @@ ssize_t fs_read(struct inode *ip, u64 pos, void *buf, u64 len, struct readahead 
 	rwlock_unlock(&ip->lock);
 	if (n > 0) {
 		stat_add(STAT_USER_READ_BYTES, (u64)n);
+		trace_use(TRACE_READ, ip, pos, (u64)n);
 		inode_touch_atime(ip);
 	}
 	return n;
@@ -177,6 +188,7 @@ ssize_t fs_write(struct inode *ip, u64 pos, const void *buf, u64 len, unsigned f
 		n = write_piece(ip, &pos, (const u8 *)buf + done, piece, flags);
 		if (n <= 0)
 			break;
+		trace_use(TRACE_WRITE, ip, pos, (u64)n);
 		done += (u64)n;
 		pos += (u64)n;
 		if ((u64)n < piece)

@@ -20,6 +20,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "fs/inode.h"
+#include "stat/trace.h"
 
 /* ---- one inode ---- */
 
@@ -68,6 +69,7 @@ int fs_fsync(struct inode *ip, bool datasync)
 
 	if (ip->fs->readonly)
 		return 0;
+	stat_trace(TRACE_FSYNC, ip->ino, 0, datasync);
 	if (S_ISREG(fs_mode(ip)))
 		r = sync_data(ip);
 	if (!r && must_store(ip, datasync))

@@ -28,6 +28,7 @@ enum folio_flag {
 	FOLIO_WRITEBACK = 1u << 4, /* sectors are on their way to the disk */
 	FOLIO_ACCESSED  = 1u << 5, /* used again since it entered its queue (eviction policy) */
 	FOLIO_PINNED    = 1u << 6, /* never evict: changed metadata that is not checkpointed */
+	FOLIO_COLD      = 1u << 7, /* that queue is the one of what should go first (s3fifo) */
 	FOLIO_ERROR     = 1u << 8, /* the last write of some sector failed; it stays dirty */
 	FOLIO_DEAD      = 1u << 9, /* removed from its mapping (truncated or evicted) */
 	FOLIO_READING   = 1u << 10, /* an asynchronous fill owns the folio lock */

@@ -44,6 +44,7 @@
 	C(CACHE_EVICTIONS, "cache_evictions", "", "folios", "folios evicted")                      \
 	C(CACHE_EVICTED_BYTES, "cache_evicted", "", "bytes", "bytes of folios evicted")            \
 	C(CACHE_GHOST_HITS, "cache_ghost_hits", "", "", "misses on something evicted lately")      \
+	C(CACHE_DEMOTIONS, "cache_demotions", "", "folios", "folios said to be of no more use")    \
 	C(CACHE_SPLITS, "cache_splits", "", "folios", "folios split to give back a part")          \
 	C(FOLIO_LOCK_WAITS, "folio_lock_waits", "reason=other", "",                                \
 	  "folio locks that had to be waited for")                                                 \

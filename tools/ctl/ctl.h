@@ -27,6 +27,7 @@ int ctl_answer(int fd, char **text);
 int ctl_ask(const char *path, const char *command, char **text);
 
 int cmd_stats(int argc, char **argv);
+int cmd_trace(int argc, char **argv);
 int cmd_sync(int argc, char **argv);
 int cmd_drop(int argc, char **argv);
 int cmd_umount(int argc, char **argv);

@@ -16,6 +16,8 @@ static const struct command {
 } commands[] = {
 	{ "stats", "[-i SECONDS] [--json | --prometheus] MOUNT",
 	  "what the daemon counts: cache, requests, disk", cmd_stats },
+	{ "trace", "[-f | -r] [-t SECONDS] MOUNT",
+	  "what happened last; -f follows, -r records a trace of cache use", cmd_trace },
 	{ "info", "[--json] IMAGE | MOUNT", "geometry, label, state", cmd_info },
 	{ "dump", "[--json] IMAGE super | groups | tree NAME | inode N | journal",
 	  "what is on the disk", cmd_dump },
