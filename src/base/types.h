@@ -90,6 +90,18 @@ static_assert(sizeof(void *) == 8, "the address space must hold the arena");
 #define NORETURN __attribute__((noreturn))
 #define UNUSED __attribute__((unused))
 
+/* In a loop that waits for memory to change. */
+static inline void cpu_relax(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+	__builtin_ia32_pause();
+#elif defined(__aarch64__)
+	__asm__ volatile("yield" ::: "memory");
+#else
+	__asm__ volatile("" ::: "memory");
+#endif
+}
+
 static inline bool is_pow2(u64 x)
 {
 	return x != 0 && (x & (x - 1)) == 0;

@@ -40,6 +40,7 @@
 
 #include "base/err.h"
 #include "base/log.h"
+#include "front/awake.h"
 #include "front/control.h"
 #include "front/file.h"
 #include "front/front.h"
@@ -352,6 +353,8 @@ static int run_mount(struct front *fr, int fd, int signal_fd, int parent_fd,
 
 	if (mountinfo_at(fr->opts.mountpoint, &m) == 0)
 		snprintf(fr->bdi, sizeof(fr->bdi), "%s", m.dev);
+	if (fr->opts.poll_us && awake_start())
+		log_warn("poll: no threads to keep CPUs awake");
 	err = session_new(fr, fd, thread_count(&fr->opts), &fr->session);
 	if (err) {
 		log_err("no threads to serve requests: %s", err_text(err));
@@ -404,6 +407,7 @@ static int serve(struct front *fr, int parent_fd)
 	control_stop(control);
 	if (fr->session)
 		session_stop(fr->session);
+	awake_stop();
 	gauges_del();
 	file_close_all(fr);
 	err = stop_fs(fr);

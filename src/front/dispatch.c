@@ -13,7 +13,6 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/uio.h>
-#include <unistd.h>
 
 #include "base/err.h"
 #include "base/log.h"
@@ -102,9 +101,7 @@ int req_send_iov(struct req *rq, struct iovec *iov, unsigned nr_iov)
 		len += iov[i].iov_len;
 	head.len = (u32)len;
 	rq->answered = true;
-	if (writev(rq->fd, iov, (int)nr_iov) != (ssize_t)len)
-		return -errno;
-	return 0;
+	return rq->send(rq, iov, nr_iov, len);
 }
 
 /* The value that the kernel gets: only errors that programs can understand leave the daemon. */
@@ -120,9 +117,10 @@ static int send_error(struct req *rq, int err)
 	struct fuse_out_header head = {
 		.len = sizeof(head), .error = wire_error(err), .unique = rq->in->unique,
 	};
+	const struct iovec iov = { .iov_base = &head, .iov_len = sizeof(head) };
 
 	rq->answered = true;
-	return write(rq->fd, &head, sizeof(head)) == (ssize_t)sizeof(head) ? 0 : -errno;
+	return rq->send(rq, &iov, 1, sizeof(head));
 }
 
 /* Fifty lines at once, then one every other second: a dying disk must not fill the log as well. */
@@ -173,10 +171,10 @@ static int send_result(struct req *rq, const struct op_row *op, int err)
 	return req_send_iov(rq, iov, rq->out_len ? 2 : 1);
 }
 
-static void finish(struct req *rq, const struct op_row *op, u64 start_ns, int err)
+static u64 finish(struct req *rq, const struct op_row *op, u64 start_ns, int err)
 {
 	int sent = send_result(rq, op, err);
-	u64 took_ns = now_ns() - start_ns;
+	u64 end_ns = now_ns(), took_ns = end_ns - start_ns;
 
 	if (sent && rq->undo)
 		rq->undo(rq);
@@ -185,23 +183,19 @@ static void finish(struct req *rq, const struct op_row *op, u64 start_ns, int er
 	stat_time(op->hist, took_ns);
 	log_debug("%s: inode %llu: %s (%llu us)", op->name, (unsigned long long)rq->in->nodeid,
 		  err_name(err), (unsigned long long)(took_ns / NS_PER_US));
+	return end_ns;
 }
 
-void req_dispatch(struct front *fr, int fd, const void *buf, size_t len, u8 *out)
+u64 req_dispatch(struct req *rq, u64 start_ns)
 {
 	static const struct op_row other = { "unknown request", NULL, HIST_REQ_OTHER };
-	const struct fuse_in_header *in = buf;
 	const struct op_row *op = &other;
-	struct req rq = {
-		.front = fr, .fd = fd, .in = in, .out = out,
-		.arg = in + 1, .arg_len = len - sizeof(*in),
-	};
-	u64 start_ns = now_ns();
+	u32 opcode = rq->in->opcode;
 
 	/* Every operation runs to its end: there is nothing to interrupt, and no answer to it. */
-	if (in->opcode == FUSE_INTERRUPT || in->opcode == FUSE_NOTIFY_REPLY)
-		return;
-	if (in->opcode < PROTO_OPCODES && ops[in->opcode].handler)
-		op = &ops[in->opcode];
-	finish(&rq, op, start_ns, op->handler ? op->handler(&rq) : -ENOSYS);
+	if (opcode == FUSE_INTERRUPT || opcode == FUSE_NOTIFY_REPLY)
+		return start_ns;
+	if (opcode < PROTO_OPCODES && ops[opcode].handler)
+		op = &ops[opcode];
+	return finish(rq, op, start_ns, op->handler ? op->handler(rq) : -ENOSYS);
 }

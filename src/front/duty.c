@@ -18,7 +18,7 @@
 #include "base/futex.h"
 
 #define STREAK_CALLS 8u   /* requests in a row without waiting that call another receiver */
-#define IDLE_PARKS 4u     /* looks in vain that send one of several away */
+#define IDLE_PARKS 4u     /* waits in a row that send one of several away */
 
 static u32 get(const u32 *p)
 {
@@ -115,15 +115,13 @@ void duty_busy(struct duty_share *s)
 		call_one(s->duty);
 }
 
-bool duty_quiet(struct duty_share *s)
+void duty_quiet(struct duty_share *s)
 {
 	s->streak = 0;
 	if (get(&s->duty->receiving) <= 1 || ++s->idle < IDLE_PARKS)
-		return true;
-	if (!take_one(&s->duty->receiving, 1))
-		return true;
-	s->on = false;
-	return false;
+		return;
+	if (take_one(&s->duty->receiving, 1))
+		s->on = false;
 }
 
 void duty_stop(struct duty *d)

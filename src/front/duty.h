@@ -25,7 +25,7 @@ struct duty_share {
 	struct duty *duty;
 	bool on;         /* this thread receives */
 	u32 streak;      /* requests that were there without waiting */
-	u32 idle;        /* times in a row that there was none, with others on duty */
+	u32 idle;        /* times in a row that one had to be waited for, with others on duty */
 };
 
 void duty_init(struct duty *d, u32 max_receivers);
@@ -34,10 +34,13 @@ void duty_join(struct duty_share *s, struct duty *d);
 void duty_leave(struct duty_share *s);
 /* Returns when this thread is on duty, or when duty_stop() was called. */
 void duty_take(struct duty_share *s);
-/* A request was there at once: with many in a row, one more receiver is called. */
+/* A request was received that was there: with many in a row, one more receiver is called. */
 void duty_busy(struct duty_share *s);
-/* There was none. True: wait for one. False: others are enough, this thread is off duty. */
-bool duty_quiet(struct duty_share *s);
+/*
+ * A request was received that had to be waited for: where this happens again and again and others
+ * are on duty, this thread goes off it (and serves what it has received).
+ */
+void duty_quiet(struct duty_share *s);
 void duty_stop(struct duty *d);
 
 #endif

@@ -4,7 +4,8 @@
  * daemon.c   life of the process: start, background, signals, end
  * options.c  the one table of options
  * mount.c    mounting and unmounting (the part that libfuse does for us), the mount's BDI
- * session.c  threads that read requests
+ * session.c  threads that read requests; duty.c who does, follow.c where
+ * pace.c     how close together they come; awake.c keeps CPUs awake then, quota.c forbids it
  * dispatch.c one table of opcodes; answers, errors, times
  * init.c     what is agreed with the kernel at the first request
  * op_*.c     the operations

@@ -24,6 +24,7 @@ enum opt_kind {
 	OPT_ENUM,     /* an int becomes `value` */
 	OPT_SIZE,     /* a u64, bytes */
 	OPT_COUNT,    /* a u64, min..max */
+	OPT_AUTO,     /* the same, or a word: off (0) or auto (all ones) */
 	OPT_WORD,     /* one of `words` (separated by |): its index, or the word itself */
 	OPT_IGNORED,  /* with or without a value */
 };
@@ -59,6 +60,8 @@ static const struct opt_row rows[] = {
 	  .help = "how old a change gets before it is committed (default: 5)" },
 	{ "threads", OPT_COUNT, AT(threads), .min = 1, .max = FRONT_THREADS_MAX,
 	  .value_text = "N", .help = "threads that serve requests (default: by CPUs, 4 to 8)" },
+	{ "poll", OPT_AUTO, AT(poll_us), .min = 1, .max = 1000, .value_text = "MODE",
+	  .help = "stay awake while requests flow: auto (default), off, or microseconds" },
 	{ "allow_other", OPT_FLAG, AT(allow_other), 1,
 	  .help = "other users may use the mount (default when root mounts)" },
 	{ "noallow_other", OPT_FLAG, AT(allow_other), 0,
@@ -146,6 +149,20 @@ static int set_word(const struct opt_row *row, const char *text, struct front_op
 	return 0;
 }
 
+/* 0 or all ones for a word, else -EINVAL. */
+static int set_auto(const struct opt_row *row, const char *text, struct front_opts *o)
+{
+	u64 *out = (u64 *)((char *)o + row->offset);
+
+	if (strcmp(text, "off") == 0)
+		*out = 0;
+	else if (strcmp(text, "auto") == 0)
+		*out = UINT64_MAX;
+	else
+		return -EINVAL;
+	return 0;
+}
+
 static int set_number(const struct opt_row *row, const char *text, struct front_opts *o)
 {
 	u64 n;
@@ -177,6 +194,8 @@ static int set_value(const struct opt_row *row, const char *text, struct front_o
 	}
 	if (!text || *text == '\0')
 		return -EINVAL;
+	if (row->kind == OPT_AUTO && set_auto(row, text, o) == 0)
+		return 0;
 	return row->kind == OPT_WORD ? set_word(row, text, o) : set_number(row, text, o);
 }
 
@@ -189,8 +208,9 @@ static void range_text(const struct opt_row *row, char *buf, size_t len)
 	else if (row->kind == OPT_SIZE)
 		snprintf(buf, len, ": it takes a size from %s to %s",
 			 size_to_text(row->min, a), size_to_text(row->max, b));
-	else if (row->kind == OPT_COUNT)
-		snprintf(buf, len, ": it takes a number from %llu to %llu",
+	else if (row->kind == OPT_COUNT || row->kind == OPT_AUTO)
+		snprintf(buf, len, ": it takes %sa number from %llu to %llu",
+			 row->kind == OPT_AUTO ? "auto, off or " : "",
 			 (unsigned long long)row->min, (unsigned long long)row->max);
 	else
 		snprintf(buf, len, ": it takes no value");
@@ -393,6 +413,7 @@ int front_parse(int argc, char **argv, struct front_opts *o)
 	*o = (struct front_opts){
 		.cache_size = default_cache_size(),
 		.commit_s = 5,
+		.poll_us = FRONT_POLL_AUTO,
 		.nosuid = true,
 		.nodev = true,
 		.allow_other = geteuid() == 0,

@@ -5,6 +5,7 @@
 #ifndef FOLIOFS_FRONT_OPTIONS_H
 #define FOLIOFS_FRONT_OPTIONS_H
 
+#include <stdint.h>
 #include <stdio.h>
 
 #include "base/types.h"
@@ -14,6 +15,7 @@ enum front_atime { FRONT_RELATIME, FRONT_NOATIME, FRONT_STRICTATIME };
 enum front_action { FRONT_RUN, FRONT_HELP, FRONT_VERSION };
 
 #define FRONT_THREADS_MAX 64u
+#define FRONT_POLL_AUTO UINT64_MAX
 #define OPTION_WORD_MAX 16u      /* a word out of a list, with its end */
 
 struct front_opts {
@@ -43,6 +45,7 @@ struct front_opts {
 	u64 readahead;          /* bytes, 0 = default */
 	u64 commit_s;
 	u64 threads;            /* 0 = by CPUs */
+	u64 poll_us;            /* 0 = off, FRONT_POLL_AUTO */
 };
 
 /*

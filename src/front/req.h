@@ -24,8 +24,12 @@
 
 struct req {
 	struct front *front;
-	/* the device that the request came from takes the answer */
-	int fd;
+	/*
+	 * Sends header and segments, len bytes in all; the way that the request came. 0, or -errno
+	 * when the kernel does not take them.
+	 */
+	int (*send)(struct req *rq, const struct iovec *iov, unsigned nr_iov, size_t len);
+	int fd;                          /* of the device that the request came from */
 	const struct fuse_in_header *in;
 	const void *arg;                 /* after the header */
 	size_t arg_len;
@@ -67,8 +71,11 @@ int req_send_iov(struct req *rq, struct iovec *iov, unsigned nr_iov);
 void req_out_entry(struct req *rq, struct inode *ip, struct fuse_entry_out *out);
 void req_fill_attr(struct inode *ip, struct fuse_attr *out);
 
-/* Runs the handler for what was read into buf, and answers. */
-void req_dispatch(struct front *fr, int fd, const void *buf, size_t len, u8 *out);
+/*
+ * Runs the handler of a request that was received at start_ns, and answers. front, send, fd, in,
+ * arg, arg_len and out are set; the rest is zero. Returns when the answer had left, in ns.
+ */
+u64 req_dispatch(struct req *rq, u64 start_ns);
 
 /* Times that the kernel may keep names and attributes: nobody but it changes anything. */
 #define REQ_VALID_S 3600u

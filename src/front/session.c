@@ -4,10 +4,11 @@
  * Rules
  * 1. A request is answered by the thread that read it, through the device that it was read from:
  *    the kernel keeps requests in flight per device.
- * 2. Devices are read without blocking; a thread sleeps in poll() while it is on duty and nothing
- *    is there, parked while it is not (duty.h), or in the work of its request. It ends when the
- *    kernel has ended the connection, or when it is told to: then a signal interrupts its poll(),
- *    again and again until it has seen the flag (the signal may come just before).
+ * 2. A thread sleeps in read() while it is on duty and nothing is there (one call for a request,
+ *    and the kernel wakes one thread only), parked while it is not (duty.h), or in the work of its
+ *    request. It ends when the kernel has ended the connection, or when it is told to: then a
+ *    signal interrupts its read(), again and again until it has seen the flag (the signal may come
+ *    just before).
  * 3. A device that can't be cloned is no reason to fail: threads then share the mount's own.
  *
  * Locking: none. Each thread owns its struct worker; flags are atomic.
@@ -26,8 +27,12 @@
 
 #include "base/err.h"
 #include "base/log.h"
+#include "base/time.h"
+#include "front/awake.h"
 #include "front/duty.h"
+#include "front/follow.h"
 #include "front/front.h"
+#include "front/pace.h"
 #include "front/req.h"
 #include "front/session.h"
 
@@ -46,6 +51,8 @@ struct worker {
 	u8 *buf;         /* BUF_SIZE, page aligned */
 	u8 *out;         /* REQ_OUT_SIZE */
 	struct duty_share share;
+	struct pace pace;
+	struct follow follow;
 };
 
 struct session {
@@ -77,7 +84,25 @@ static void session_set_ended(struct session *s)
 	front_wake(s->front);
 }
 
-/* Bytes read, 0 when there is nothing now, -errno when the connection is over. */
+/* Looks for a request for a while, without sleeping. */
+static void worker_spin(struct worker *w)
+{
+	struct pollfd p = { .fd = w->fd, .events = POLLIN };
+	u64 spin_ns = pace_spin_ns(&w->pace, follow_bound(&w->follow)), end;
+
+	if (!spin_ns)
+		return;
+	end = now_ns() + spin_ns;
+	do {
+		if (poll(&p, 1, 0) != 0) {
+			pace_spun(&w->pace, true);
+			return;
+		}
+	} while (now_ns() < end);
+	pace_spun(&w->pace, false);
+}
+
+/* Bytes read, 0 when interrupted, -errno when the connection is over. */
 static ssize_t worker_read(struct worker *w)
 {
 	ssize_t n = read(w->fd, w->buf + BUF_LEAD, BUF_SIZE - BUF_LEAD);
@@ -92,11 +117,35 @@ static ssize_t worker_read(struct worker *w)
 	return -errno;
 }
 
-static void worker_wait(struct worker *w)
+static int worker_send(struct req *rq, const struct iovec *iov, unsigned nr_iov, size_t len)
 {
-	struct pollfd p = { .fd = w->fd, .events = POLLIN };
+	return writev(rq->fd, iov, (int)nr_iov) == (ssize_t)len ? 0 : -errno;
+}
 
-	poll(&p, 1, -1);
+static void worker_serve(struct worker *w, size_t len)
+{
+	const struct fuse_in_header *in = (const void *)(w->buf + BUF_LEAD);
+	struct req rq = {
+		.front = w->session->front, .send = worker_send, .fd = w->fd, .in = in,
+		.arg = in + 1, .arg_len = len - sizeof(*in), .out = w->out,
+	};
+	u64 now = now_ns();
+	bool queued = pace_received(&w->pace, now, len);
+
+	if (queued)
+		duty_busy(&w->share);
+	else
+		duty_quiet(&w->share);
+	follow_request(&w->follow, in->pid, queued, now);
+	awake_pace(&w->pace);
+	pace_answered(&w->pace, req_dispatch(&rq, now));
+}
+
+static void worker_lost(struct worker *w, int err)
+{
+	if (err != -ENODEV && err != -ECONNABORTED)
+		log_err("/dev/fuse: read failed: %s. Unmounting", err_text(err));
+	session_set_ended(w->session);
 }
 
 static void *worker_main(void *arg)
@@ -104,24 +153,22 @@ static void *worker_main(void *arg)
 	struct worker *w = arg;
 	struct session *s = w->session;
 
+	pthread_setname_np(pthread_self(), "folio-request");
 	duty_join(&w->share, &s->duty);
+	pace_init(&w->pace, s->front->opts.poll_us);
+	follow_init(&w->follow, s->front->opts.poll_us != 0);
 	while (!__atomic_load_n(&s->stopping, __ATOMIC_ACQUIRE)) {
 		ssize_t n;
 
 		duty_take(&w->share);
+		worker_spin(w);
 		n = worker_read(w);
-		if (n > 0) {
-			duty_busy(&w->share);
-			req_dispatch(s->front, w->fd, w->buf + BUF_LEAD, (size_t)n, w->out);
-		} else if (n == 0) {
-			if (duty_quiet(&w->share))
-				worker_wait(w);
-		} else {
-			if (n != -ENODEV && n != -ECONNABORTED)
-				log_err("/dev/fuse: read failed: %s. Unmounting", err_text((int)n));
-			session_set_ended(s);
+		if (n < 0) {
+			worker_lost(w, (int)n);
 			break;
 		}
+		if (n > 0)
+			worker_serve(w, (size_t)n);
 	}
 	duty_leave(&w->share);
 	__atomic_store_n(&w->done, true, __ATOMIC_RELEASE);
@@ -135,11 +182,9 @@ static void worker_open(struct worker *w, bool first)
 	int fd = -1;
 
 	w->fd = w->session->fd;
-	if (first) {
-		fcntl(w->fd, F_SETFL, fcntl(w->fd, F_GETFL) | O_NONBLOCK);
+	if (first)
 		return;
-	}
-	fd = open("/dev/fuse", O_RDWR | O_CLOEXEC | O_NONBLOCK);
+	fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
 	if (fd >= 0 && ioctl(fd, FUSE_DEV_IOC_CLONE, &master) == 0) {
 		w->fd = fd;
 		w->own_fd = true;

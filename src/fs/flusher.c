@@ -187,6 +187,15 @@ int flusher_round(struct fs *fs, bool all)
 
 /* ---- the thread ---- */
 
+/* dirty_lock held. Nothing dirty: nothing wakes this thread but the first that becomes so. */
+static void flusher_sleep(struct fs *fs)
+{
+	if (TAILQ_EMPTY(&fs->dirty))
+		cond_wait(&fs->dirty_cond, &fs->dirty_lock);
+	else
+		cond_timedwait_ms(&fs->dirty_cond, &fs->dirty_lock, WAKE_MS);
+}
+
 static void *flusher_main(void *arg)
 {
 	struct fs *fs = arg;
@@ -194,7 +203,7 @@ static void *flusher_main(void *arg)
 	mutex_lock(&fs->dirty_lock);
 	while (!fs->flusher_stop) {
 		if (!__atomic_exchange_n(&fs->flusher_kick, false, __ATOMIC_ACQ_REL))
-			cond_timedwait_ms(&fs->dirty_cond, &fs->dirty_lock, WAKE_MS);
+			flusher_sleep(fs);
 		if (fs->flusher_stop)
 			break;
 		mutex_unlock(&fs->dirty_lock);

@@ -243,8 +243,8 @@ const struct jnl_recovery *fs_recovery(const struct fs *fs)
 
 /*
  * From any thread, with any locks outside. The flag is what counts: should the wake-up fall
- * between the flusher's look at it and its sleep, it is seen at the end of that sleep, a second at
- * most.
+ * between the flusher's look at it and its sleep, it is seen at the end of that sleep: a second at
+ * most, or when something becomes dirty.
  */
 void fs_want_writeback(struct fs *fs)
 {

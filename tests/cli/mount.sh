@@ -21,7 +21,7 @@ check_says "did you mean '--foreground'" 'the nearest switch is named'
 check_fails 1 'an unknown mount option is refused' "$FOLIOFS" "$img" "$mnt" -o cachesize=1g
 check_says "unknown mount option 'cachesize' \(did you mean 'cache_size'\?\)" \
 	'the nearest mount option is named'
-for bad in cache_size=1k cache_size=x cache_size= cache_size cache=both commit=0 commit=x threads=0 \
+for bad in cache_size=1k cache_size=x cache_size= cache_size cache=both commit=0 commit=x threads=0 poll=0 poll=x \
 	max_folio=1k cache_policy=best ro=1 readahead=1; do
 	check_fails 1 "-o $bad is refused" "$FOLIOFS" "$img" "$mnt" -o "$bad"
 	check_says "bad value for mount option '${bad%%=*}'" "-o $bad: the message names the option"

@@ -70,6 +70,19 @@ START_TEST(values_are_read_with_their_units)
 }
 END_TEST
 
+START_TEST(polling_takes_a_word_or_a_number)
+{
+	struct front_opts o;
+
+	ck_assert_int_eq(parse("foliofs i m -o poll=off", &o), 0);
+	ck_assert_uint_eq(o.poll_us, 0);
+	ck_assert_int_eq(parse("foliofs i m -o poll=70", &o), 0);
+	ck_assert_uint_eq(o.poll_us, 70);
+	ck_assert_int_eq(parse("foliofs i m -o poll=70,poll=auto", &o), 0);
+	ck_assert_uint_eq(o.poll_us, FRONT_POLL_AUTO);
+}
+END_TEST
+
 START_TEST(defaults_are_safe)
 {
 	struct front_opts o;
@@ -80,6 +93,7 @@ START_TEST(defaults_are_safe)
 	ck_assert_uint_le(o.cache_size, 1 << 30);
 	ck_assert_uint_eq(o.commit_s, 5);
 	ck_assert_int_eq(o.atime, FRONT_RELATIME);
+	ck_assert_uint_eq(o.poll_us, FRONT_POLL_AUTO);
 }
 END_TEST
 
@@ -91,6 +105,8 @@ START_TEST(wrong_values_and_unknown_names_are_refused)
 		"foliofs i m -o cache_size=1k",
 		"foliofs i m -o commit=-1", "foliofs i m -o ro=yes", "foliofs i m -o dirsync",
 		"foliofs i m -o threads=65", "foliofs i m -o max_folio=4m",
+		"foliofs i m -o poll=0", "foliofs i m -o poll=1001", "foliofs i m -o poll=on",
+		"foliofs i m -o poll",
 		"mount.foliofs i m -o nosuch", "mount.foliofs i -o ro",
 	};
 	struct front_opts o;
@@ -145,6 +161,7 @@ int main(void)
 	check_add(s, names_may_stand_before_or_after_options);
 	check_add(s, the_last_of_two_options_wins);
 	check_add(s, values_are_read_with_their_units);
+	check_add(s, polling_takes_a_word_or_a_number);
 	check_add(s, defaults_are_safe);
 	check_add(s, wrong_values_and_unknown_names_are_refused);
 	check_add(s, the_mount_helper_takes_what_mount_8_gives);

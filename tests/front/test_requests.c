@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/time.h"
 #include "cache/cache.h"
 #include "check_main.h"
 #include "format/format.h"
@@ -57,6 +58,12 @@ static void end(void)
 	close(fr.event_fd);
 }
 
+static int send_answer(struct req *rq, const struct iovec *iov, unsigned nr_iov, size_t len)
+{
+	(void)rq;
+	return writev(fds[1], iov, (int)nr_iov) == (ssize_t)len ? 0 : -errno;
+}
+
 /* Sends a request made of two parts. Length of the answer's payload, -errno, or 1 for no answer. */
 static int ask(u32 opcode, u64 nodeid, const void *a, size_t a_len, const void *b, size_t b_len)
 {
@@ -70,7 +77,9 @@ static int ask(u32 opcode, u64 nodeid, const void *a, size_t a_len, const void *
 		memcpy(in + 1, a, a_len);
 	if (b_len)
 		memcpy((u8 *)(in + 1) + a_len, b, b_len);
-	req_dispatch(&fr, fds[1], buf, in->len, out);
+	req_dispatch(&(struct req){ .front = &fr, .send = send_answer, .in = in, .arg = in + 1,
+				    .arg_len = in->len - sizeof(*in), .out = out },
+		     now_ns());
 	n = recv(fds[0], &answer, sizeof(answer), MSG_DONTWAIT);
 	if (n < 0)
 		return 1;

@@ -1,0 +1,107 @@
+/*
+ * Binding a receiver to the CPU of its caller.
+ *
+ * Rules
+ * 1. SAME_MIN requests in a row of one thread, each of which had to be waited for, bind; the CPU is
+ *    looked up again every LOOK_NS while they go on. Requests of the kernel (write-back, RELEASE)
+ *    say nothing. OTHERS_MAX requests of other threads, or requests that queue up, unbind: then
+ *    running beside the callers is worth more.
+ * 2. A thread that can't be seen (another pid name space) is not followed.
+ *
+ * Locking: none; a receiver owns its struct follow.
+ */
+#include "front/follow.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/time.h"
+
+#define SAME_MIN 32u
+#define OTHERS_MAX 8u
+#define LOOK_NS (2 * NS_PER_MS)
+#define STAT_FIELD_CPU 39
+
+/* In the thread that follows. */
+void follow_init(struct follow *f, bool on)
+{
+	*f = (struct follow){ .cpu = -1 };
+	f->on = on && sched_getaffinity(0, sizeof(f->all), &f->all) == 0 && CPU_COUNT(&f->all) > 1;
+}
+
+/* Field 39 of /proc/PID/stat, counted behind the name, which may hold anything. */
+static int parse_cpu(char *text)
+{
+	char *save = NULL, *word, *name_end = strrchr(text, ')');
+	int field = 2;
+
+	if (!name_end)
+		return -EINVAL;
+	for (word = strtok_r(name_end + 1, " ", &save); word; word = strtok_r(NULL, " ", &save))
+		if (++field == STAT_FIELD_CPU)
+			return atoi(word);
+	return -EINVAL;
+}
+
+int follow_cpu_of(u32 pid)
+{
+	char path[40], text[1024];
+	size_t n;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%u/stat", pid);
+	f = fopen(path, "re");
+	if (!f)
+		return -errno;
+	n = fread(text, 1, sizeof(text) - 1, f);
+	fclose(f);
+	text[n] = '\0';
+	return parse_cpu(text);
+}
+
+static void bind_to(struct follow *f, int cpu)
+{
+	cpu_set_t set;
+
+	if (cpu == f->cpu || cpu >= CPU_SETSIZE || !CPU_ISSET(cpu, &f->all))
+		return;
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	if (sched_setaffinity(0, sizeof(set), &set) == 0)
+		f->cpu = cpu;
+}
+
+static void unbind(struct follow *f)
+{
+	if (f->cpu >= 0 && sched_setaffinity(0, sizeof(f->all), &f->all) == 0)
+		f->cpu = -1;
+	f->others = 0;
+}
+
+void follow_request(struct follow *f, u32 pid, bool queued, u64 now_ns)
+{
+	int cpu;
+
+	if (!f->on || pid == 0)
+		return;
+	if (queued || pid != f->pid) {
+		f->same = 0;
+		if (++f->others < OTHERS_MAX)
+			return;
+		unbind(f);
+		f->pid = pid;
+		return;
+	}
+	f->others = 0;
+	if (++f->same < SAME_MIN || now_ns - f->looked_ns < LOOK_NS)
+		return;
+	f->looked_ns = now_ns;
+	cpu = follow_cpu_of(pid);
+	if (cpu >= 0)
+		bind_to(f, cpu);
+	else
+		unbind(f);
+}

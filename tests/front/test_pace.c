@@ -1,0 +1,195 @@
+/* What follows from the times at which requests come: decided by given clock readings. */
+#include <sched.h>
+#include <stdint.h>
+#include <unistd.h>
+
+#include "check_main.h"
+#include "front/follow.h"
+#include "front/pace.h"
+#include "front/quota.h"
+
+#define AUTO UINT64_MAX
+
+/* n requests, each received wait_ns after the answer to the last, and served in 1 us. */
+static u64 run(struct pace *p, u64 now, unsigned n, u64 wait_ns)
+{
+	while (n--) {
+		now += wait_ns;
+		pace_received(p, now, 100);
+		now += 1000;
+		pace_answered(p, now);
+	}
+	return now;
+}
+
+START_TEST(a_thread_spins_only_where_requests_come_sooner_than_a_spin_lasts)
+{
+	struct pace p;
+	u64 now;
+
+	pace_init(&p, AUTO);
+	ck_assert_uint_eq(pace_spin_ns(&p, false), 0);
+	now = run(&p, 1000000, 200, 10000);
+	ck_assert_uint_eq(pace_spin_ns(&p, false), PACE_SPIN_AUTO_NS);
+	ck_assert_uint_eq(pace_spin_ns(&p, true), 0);
+	run(&p, now, 200, 100000);
+	ck_assert_uint_eq(pace_spin_ns(&p, false), 0);
+}
+END_TEST
+
+START_TEST(spins_in_vain_take_less_than_a_tenth_of_the_time)
+{
+	struct pace p;
+	u64 spun = 0, now = 1000000;
+
+	pace_init(&p, AUTO);
+	now = run(&p, now, 200, 15000);
+	for (int i = 0; i < 20000; i++) {
+		u64 spin = pace_spin_ns(&p, false);
+
+		spun += spin;
+		if (spin)
+			pace_spun(&p, false);
+		now = run(&p, now, 1, 15000);
+	}
+	ck_assert_uint_gt(spun, 0);
+	ck_assert_uint_lt(spun, (now - 1000000) / 10);
+}
+END_TEST
+
+START_TEST(a_spin_that_finds_a_request_is_followed_by_the_next)
+{
+	struct pace p;
+
+	pace_init(&p, AUTO);
+	run(&p, 1000000, 200, 5000);
+	for (int i = 0; i < 100; i++) {
+		ck_assert_uint_eq(pace_spin_ns(&p, false), PACE_SPIN_AUTO_NS);
+		pace_spun(&p, true);
+	}
+}
+END_TEST
+
+START_TEST(poll_off_never_spins_and_a_number_always_does)
+{
+	struct pace p;
+
+	pace_init(&p, 0);
+	run(&p, 1000000, 200, 5000);
+	ck_assert_uint_eq(pace_spin_ns(&p, false), 0);
+	pace_init(&p, 70);
+	ck_assert_uint_eq(pace_spin_ns(&p, false), 70000);
+	pace_spun(&p, false);
+	ck_assert_uint_eq(pace_spin_ns(&p, false), 70000);
+	ck_assert_uint_eq(pace_spin_ns(&p, true), 0);
+}
+END_TEST
+
+START_TEST(a_request_that_was_there_is_told_from_one_that_was_waited_for)
+{
+	struct pace p;
+
+	pace_init(&p, AUTO);
+	pace_answered(&p, 1000000);
+	ck_assert(pace_received(&p, 1001000, 100));
+	ck_assert(!pace_received(&p, 1006000, 100));
+	ck_assert(pace_received(&p, 1100000, 1 << 20));
+	ck_assert(!pace_received(&p, 1500000, 1 << 20));
+}
+END_TEST
+
+START_TEST(a_long_silence_is_forgotten_after_a_few_requests)
+{
+	struct pace p;
+	u64 now;
+
+	pace_init(&p, AUTO);
+	now = run(&p, 1000000, 1, 0);
+	now = run(&p, now + 3600000000000ull, 1, 10000);
+	run(&p, now, 64, 10000);
+	ck_assert_uint_lt(p.interval_ns, 250000);
+}
+END_TEST
+
+START_TEST(the_caller_of_many_requests_is_followed_until_others_come)
+{
+	struct follow f;
+	u64 now = 1000000000;
+	cpu_set_t before, set;
+
+	sched_getaffinity(0, sizeof(before), &before);
+	follow_init(&f, true);
+	if (!f.on)
+		return;
+	for (int i = 0; i < 100; i++)
+		follow_request(&f, (u32)getpid(), false, now += 10000);
+	ck_assert(follow_bound(&f));
+	sched_getaffinity(0, sizeof(set), &set);
+	ck_assert_int_eq(CPU_COUNT(&set), 1);
+	for (int i = 0; i < 100; i++)
+		follow_request(&f, 0, false, now += 10000);
+	ck_assert(follow_bound(&f));
+	for (int i = 0; i < 10; i++)
+		follow_request(&f, 1, false, now += 10000);
+	ck_assert(!follow_bound(&f));
+	sched_getaffinity(0, sizeof(set), &set);
+	ck_assert(CPU_EQUAL(&set, &before));
+}
+END_TEST
+
+START_TEST(requests_that_queue_up_and_unseen_callers_are_not_followed)
+{
+	struct follow f;
+	u64 now = 1000000000;
+
+	follow_init(&f, true);
+	for (int i = 0; i < 100; i++)
+		follow_request(&f, (u32)getpid(), i % 2, now += 10000);
+	ck_assert(!follow_bound(&f));
+	follow_init(&f, true);
+	for (int i = 0; i < 100; i++)
+		follow_request(&f, UINT32_MAX / 2, false, now += 10000);
+	ck_assert(!follow_bound(&f));
+	follow_init(&f, false);
+	for (int i = 0; i < 100; i++)
+		follow_request(&f, (u32)getpid(), false, now += 10000);
+	ck_assert(!follow_bound(&f));
+}
+END_TEST
+
+START_TEST(the_cpu_of_a_thread_is_one_that_exists)
+{
+	int cpu = follow_cpu_of((u32)getpid());
+
+	ck_assert_int_ge(cpu, 0);
+	ck_assert_int_lt(cpu, (int)sysconf(_SC_NPROCESSORS_CONF));
+	ck_assert_int_lt(follow_cpu_of(UINT32_MAX / 2), 0);
+}
+END_TEST
+
+START_TEST(quotas_of_both_kinds_of_control_group_are_read)
+{
+	ck_assert(quota_line("50000 100000\n"));
+	ck_assert(quota_line("50000\n"));
+	ck_assert(!quota_line("max 100000\n"));
+	ck_assert(!quota_line("-1\n"));
+	ck_assert(!quota_line(""));
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("pace");
+
+	check_add(s, a_thread_spins_only_where_requests_come_sooner_than_a_spin_lasts);
+	check_add(s, spins_in_vain_take_less_than_a_tenth_of_the_time);
+	check_add(s, a_spin_that_finds_a_request_is_followed_by_the_next);
+	check_add(s, poll_off_never_spins_and_a_number_always_does);
+	check_add(s, a_request_that_was_there_is_told_from_one_that_was_waited_for);
+	check_add(s, a_long_silence_is_forgotten_after_a_few_requests);
+	check_add(s, the_caller_of_many_requests_is_followed_until_others_come);
+	check_add(s, requests_that_queue_up_and_unseen_callers_are_not_followed);
+	check_add(s, the_cpu_of_a_thread_is_one_that_exists);
+	check_add(s, quotas_of_both_kinds_of_control_group_are_read);
+	return check_main(s);
+}
