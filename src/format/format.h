@@ -38,7 +38,7 @@ static inline le64 put64(u64 x) { return (le64){ htole64(x) }; }
 #define FMT_GROUP_SECTORS_MIN  1024u             /* 4 MiB */
 #define FMT_JNL_MIN_SECTORS    256u              /* 1 MiB; default: fmt_geo_make() */
 #define FMT_NAME_MAX           255u
-#define FMT_VALUE_MAX          4000u             /* longest value of a tree item, bytes */
+#define FMT_VALUE_MAX          4240u             /* longest value of a tree item, bytes */
 #define FMT_INLINE_MAX         2048u             /* longest file kept in its inode item, bytes */
 #define FMT_LINK_MAX           65000u
 #define FMT_SIZE_MAX           ((u64)INT64_MAX)  /* longest file, bytes */

@@ -86,9 +86,9 @@ int req_inode(const struct req *rq, struct inode **out)
 	return fs_iget(rq->front->fs, rq->in->nodeid, out);
 }
 
-struct fs_cred req_cred(const struct req *rq)
+struct fs_cred req_cred(const struct req *rq, u32 umask)
 {
-	return (struct fs_cred){ .uid = rq->in->uid, .gid = rq->in->gid };
+	return (struct fs_cred){ .uid = rq->in->uid, .gid = rq->in->gid, .umask = umask };
 }
 
 int req_send_iov(struct req *rq, struct iovec *iov, unsigned nr_iov)

@@ -36,6 +36,8 @@ struct front {
 	bool fuseblk;           /* unmounting waits for the answer to DESTROY */
 	bool mmap_shared;       /* the kernel maps files of cache=daemon shared */
 	bool no_opendir;        /* the kernel lists directories without opening them */
+	bool setxattr_ext;      /* SETXATTR has the longer head */
+	bool acls;              /* the kernel looks at access control lists */
 	u32 proto_minor;
 	u64 caps_gen;           /* raised when a security.capability is set, atomic */
 	int event_fd;           /* eventfd: INIT done, session over */

@@ -18,15 +18,14 @@
 #include "front/req.h"
 
 /*
- * Asked for whenever offered. Not among them: DONT_MASK and POSIX_ACL (no ACLs yet),
- * AUTO_INVAL_DATA (nobody but the kernel changes anything), locks (the kernel's own are right for
- * one machine).
+ * Asked for whenever offered. Not among them: AUTO_INVAL_DATA (nobody but the kernel changes
+ * anything), locks (the kernel's own are right for one machine).
  */
 #define FLAGS_ALWAYS                                                                               \
 	((u64)FUSE_ASYNC_READ | FUSE_BIG_WRITES | FUSE_PARALLEL_DIROPS | FUSE_DO_READDIRPLUS |     \
 	 FUSE_READDIRPLUS_AUTO | FUSE_ASYNC_DIO | FUSE_EXPORT_SUPPORT | FUSE_MAX_PAGES |           \
 	 FUSE_CACHE_SYMLINKS | FUSE_HANDLE_KILLPRIV_V2 | FUSE_HAS_IOCTL_DIR | FUSE_INIT_EXT |      \
-	 FUSE_NO_OPENDIR_SUPPORT)
+	 FUSE_NO_OPENDIR_SUPPORT | FUSE_POSIX_ACL | FUSE_DONT_MASK | FUSE_SETXATTR_EXT)
 
 #define MAX_BACKGROUND 64u
 
@@ -64,6 +63,8 @@ static u64 choose_flags(struct front *fr, u64 offered)
 			log_warn("this kernel can't map files shared with cache=daemon; "
 				 "cache=kernel can");
 	}
+	fr->setxattr_ext = (offered & FUSE_SETXATTR_EXT) != 0;
+	fr->acls = (offered & FUSE_POSIX_ACL) != 0;
 	return want & offered;
 }
 

@@ -128,7 +128,8 @@ int op_create(struct req *rq)
 	err = req_inode(rq, &dir);
 	if (err)
 		return err;
-	err = fs_mknod(dir, name, len, (in->mode & 07777) | S_IFREG, 0, req_cred(rq), &ip);
+	err = fs_mknod(dir, name, len, (in->mode & 07777) | S_IFREG, 0, req_cred(rq, in->umask),
+		       &ip);
 	fs_iput(dir);
 	if (err)
 		return err;
@@ -312,6 +313,16 @@ int op_syncfs(struct req *rq)
 	return fs_sync(rq->front->fs);
 }
 
+/* What changes a file without the kernel saying whose bits go (WRITE and SETATTR say it). */
+static int suid_kill(const struct req *rq, struct inode *ip)
+{
+	const struct fs_attr kill = { .valid = FS_ATTR_KILL_SUID };
+
+	if (rq->in->uid == 0 || !(fs_mode(ip) & (S_ISUID | S_ISGID)))
+		return 0;
+	return fs_setattr(ip, &kill);
+}
+
 int op_fallocate(struct req *rq)
 {
 	const struct fuse_fallocate_in *in = req_arg(rq, sizeof(*in));
@@ -324,7 +335,9 @@ int op_fallocate(struct req *rq)
 		return -EFBIG;
 	f = file_of(in->fh);
 	err = file_caps_kill(rq->front, f);
-	return err ? err : fs_fallocate(f->ip, (int)in->mode, in->offset, in->length);
+	if (!err)
+		err = fs_fallocate(f->ip, (int)in->mode, in->offset, in->length);
+	return err ? err : suid_kill(rq, f->ip);
 }
 
 int op_lseek(struct req *rq)

@@ -119,7 +119,7 @@ int op_batch_forget(struct req *rq)
 	return 0;
 }
 
-static int make_node(struct req *rq, size_t name_at, u32 mode, u64 rdev)
+static int make_node(struct req *rq, size_t name_at, u32 mode, u32 umask, u64 rdev)
 {
 	const char *name;
 	size_t len;
@@ -130,7 +130,7 @@ static int make_node(struct req *rq, size_t name_at, u32 mode, u64 rdev)
 		err = req_inode(rq, &dir);
 	if (err)
 		return err;
-	err = fs_mknod(dir, name, len, mode, rdev, req_cred(rq), &ip);
+	err = fs_mknod(dir, name, len, mode, rdev, req_cred(rq, umask), &ip);
 	fs_iput(dir);
 	return err ? err : answer_entry(rq, ip);
 }
@@ -139,7 +139,7 @@ int op_mknod(struct req *rq)
 {
 	const struct fuse_mknod_in *in = req_arg(rq, sizeof(*in));
 
-	return in ? make_node(rq, sizeof(*in), in->mode, in->rdev) : -EINVAL;
+	return in ? make_node(rq, sizeof(*in), in->mode, in->umask, in->rdev) : -EINVAL;
 }
 
 int op_mkdir(struct req *rq)
@@ -148,7 +148,7 @@ int op_mkdir(struct req *rq)
 
 	if (!in)
 		return -EINVAL;
-	return make_node(rq, sizeof(*in), (in->mode & 07777) | S_IFDIR, 0);
+	return make_node(rq, sizeof(*in), (in->mode & 07777) | S_IFDIR, in->umask, 0);
 }
 
 int op_symlink(struct req *rq)
@@ -168,7 +168,7 @@ int op_symlink(struct req *rq)
 	err = req_inode(rq, &dir);
 	if (err)
 		return err;
-	err = fs_symlink(dir, name, len, target, target_len, req_cred(rq), &ip);
+	err = fs_symlink(dir, name, len, target, target_len, req_cred(rq, 0), &ip);
 	fs_iput(dir);
 	return err ? err : answer_entry(rq, ip);
 }

@@ -2,9 +2,9 @@
  * Extended attributes.
  *
  * Rules
- * 1. Namespaces: user, trusted and security. ACLs (system.posix_acl_*) and everything else are
- *    refused with EOPNOTSUPP, never stored without effect. Who may do what is checked by the
- *    kernel.
+ * 1. Namespaces: user, trusted, security, and the access control lists (system.posix_acl_*) where
+ *    the kernel looks at them. Everything else is refused with EOPNOTSUPP, never stored without
+ *    effect. Who may do what is checked by the kernel.
  * 2. trusted.* is not listed to users without privileges.
  *
  * Locking: none here; caps_gen is atomic.
@@ -18,7 +18,7 @@
 #include "front/front.h"
 #include "front/req.h"
 
-static int check_name(const char *name, size_t len)
+static int check_name(const struct req *rq, const char *name, size_t len)
 {
 	static const char *const spaces[] = { "user.", "trusted.", "security." };
 
@@ -32,31 +32,39 @@ static int check_name(const char *name, size_t len)
 		if (len > space && memcmp(name, spaces[i], space) == 0)
 			return 0;
 	}
+	/* fs knows which there are. */
+	if (rq->front->acls && strncmp(name, "system.posix_acl_", 17) == 0)
+		return 0;
 	return -EOPNOTSUPP;
 }
 
 int op_setxattr(struct req *rq)
 {
 	/* Without SETXATTR_EXT the kernel sends the short form. */
-	const struct fuse_setxattr_in *in = req_arg(rq, FUSE_COMPAT_SETXATTR_IN_SIZE);
+	bool ext = rq->front->setxattr_ext;
+	size_t head = ext ? sizeof(struct fuse_setxattr_in) : FUSE_COMPAT_SETXATTR_IN_SIZE;
+	const struct fuse_setxattr_in *in = req_arg(rq, head);
 	const char *name;
 	size_t len, at;
 	struct inode *ip;
-	int err;
+	int err, flags;
 
 	if (!in)
 		return -EINVAL;
-	name = req_name(rq, FUSE_COMPAT_SETXATTR_IN_SIZE, &len);
-	err = check_name(name, len);
+	name = req_name(rq, head, &len);
+	err = check_name(rq, name, len);
 	if (err)
 		return err;
-	at = FUSE_COMPAT_SETXATTR_IN_SIZE + len + 1;
+	at = head + len + 1;
 	if (rq->arg_len - at < in->size)
 		return -EINVAL;
 	err = req_inode(rq, &ip);
 	if (err)
 		return err;
-	err = fs_setxattr(ip, name, (const u8 *)rq->arg + at, in->size, (int)in->flags);
+	flags = (int)in->flags;
+	if (ext && (in->setxattr_flags & FUSE_SETXATTR_ACL_KILL_SGID))
+		flags |= FS_XATTR_KILL_SGID;
+	err = fs_setxattr(ip, name, (const u8 *)rq->arg + at, in->size, flags);
 	fs_iput(ip);
 	if (!err && strcmp(name, XATTR_CAPS) == 0)
 		__atomic_fetch_add(&rq->front->caps_gen, 1, __ATOMIC_RELEASE);
@@ -95,7 +103,7 @@ int op_getxattr(struct req *rq)
 	if (!in)
 		return -EINVAL;
 	name = req_name(rq, sizeof(*in), &len);
-	err = check_name(name, len);
+	err = check_name(rq, name, len);
 	if (!err)
 		err = req_inode(rq, &ip);
 	if (err)
@@ -150,7 +158,7 @@ int op_removexattr(struct req *rq)
 	int err;
 
 	name = req_name(rq, 0, &len);
-	err = check_name(name, len);
+	err = check_name(rq, name, len);
 	if (!err)
 		err = req_inode(rq, &ip);
 	if (err)

@@ -62,7 +62,8 @@ static inline void *req_out(struct req *rq, size_t size)
 	return __builtin_memset(rq->out, 0, size);
 }
 
-struct fs_cred req_cred(const struct req *rq);
+/* umask: as the kernel sends it with what makes an inode. */
+struct fs_cred req_cred(const struct req *rq, u32 umask);
 
 /* Sends header and segments now; iov[0] is left free for the header. -errno when not taken. */
 int req_send_iov(struct req *rq, struct iovec *iov, unsigned nr_iov);

@@ -12,7 +12,7 @@
  */
 #include "base/err.h"
 #include "base/time.h"
-#include "fs/inode.h"
+#include "fs/xattr.h"
 
 #define RELATIME_SEC 86400
 
@@ -179,6 +179,12 @@ static int set_locked(struct inode *ip, const struct fs_attr *a)
 	struct ino_attr *at = &ip->attr;
 	int r;
 
+	/* Nobody else changes the mode of a locked inode but writers, who take bits off. */
+	if (a->valid & FS_ATTR_MODE) {
+		r = xattr_chmod_locked(ip, a->mode);
+		if (r)
+			return r;
+	}
 	mutex_lock(&ip->state);
 	r = may_set(ip, a);
 	if (r == 0) {

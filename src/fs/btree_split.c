@@ -8,7 +8,7 @@
  * 2. A new last item of its object (same key.a before it, another one behind) stays behind what
  *    it continues, and the rest moves: so files that grow in turn fill their leaves too.
  * 3. Else half the bytes go to each side.
- * Two leaves always suffice: items take at most 24 + 4000 bytes of 16320, so half of an overfull
+ * Two leaves always suffice: items take at most 24 + 4240 bytes of 16320, so half of an overfull
  * leaf plus one item is less than a leaf.
  */
 #include <string.h>

@@ -107,7 +107,8 @@ enum { FS_ATTR_MODE = 1, FS_ATTR_UID = 2, FS_ATTR_GID = 4, FS_ATTR_SIZE = 8, FS_
 int fs_setattr(struct inode *ip, const struct fs_attr *a);
 
 /* ---- names ---- */
-struct fs_cred { u32 uid, gid; };
+/* umask: where no default access list takes its place. */
+struct fs_cred { u32 uid, gid, umask; };
 int fs_lookup(struct inode *dir, const char *name, size_t len, struct inode **out);
 /*
  * Regular file, directory, fifo, socket, device by mode's type bits. setgid directories pass
@@ -154,6 +155,12 @@ s64 fs_seek(struct inode *ip, u64 pos, int whence);
 u64 fs_drop_cache(struct fs *fs, struct inode *ip);
 
 /* ---- xattrs ---- */
+/*
+ * user., trusted., security., and the access control lists system.posix_acl_access and _default.
+ * Setting an access list sets the permissions in the mode; with FS_XATTR_KILL_SGID (beside
+ * XATTR_CREATE, XATTR_REPLACE) its setgid bit goes, too.
+ */
+#define FS_XATTR_KILL_SGID (1 << 16)
 /* size 0: length only */
 int fs_getxattr(struct inode *ip, const char *name, void *buf, size_t size);
 int fs_setxattr(struct inode *ip, const char *name, const void *val, size_t size, int flags);

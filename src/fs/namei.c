@@ -17,10 +17,12 @@
 
 #include "base/err.h"
 #include "base/lock.h"
+#include "base/limits.h"
+#include "fs/acl.h"
 #include "fs/dir.h"
 
-/* Longer symbolic links do not fit into an item. */
-#define SYMLINK_MAX (FMT_VALUE_MAX - (u32)sizeof(struct fmt_inode))
+_Static_assert(sizeof(struct fmt_inode) + LIMIT_SYMLINK <= FMT_VALUE_MAX,
+	       "a symbolic link fits into its item");
 
 /* ---- lookup ---- */
 
@@ -78,11 +80,13 @@ struct create {
 	struct dir_name name;
 	struct inode *ip;          /* the object that becomes the new inode */
 	struct ino_attr attr;
+	u32 mode, umask;           /* as asked for */
 	const char *target;        /* symbolic links */
 	u32 target_len;
 	struct timespec now;
 	/* set up by each run of the body */
 	struct inode_edit dir;
+	struct acl_new *acl;
 	u64 ino;
 };
 
@@ -113,18 +117,28 @@ static int insert_item(struct view *v, const struct create *c)
 			    (u32)sizeof(struct fmt_inode) + c->target_len);
 }
 
-/* The group comes from a setgid directory, and subdirectories pass the bit on. */
-static void inherit(struct create *c)
+/*
+ * The group comes from a setgid directory, and subdirectories pass the bit on. So they do with a
+ * default access list, which takes the umask's place.
+ */
+static int inherit(struct view *v, struct create *c)
 {
 	const struct ino_attr *dir = &c->dir.attr;
+	int r;
 
+	c->attr.mode = c->mode;
+	r = acl_inherit_in(v, &c->dir, c->umask, &c->attr.mode, c->acl);
+	if (r)
+		return r;
+	c->attr.xattrs = acl_new_count(c->acl);
 	if (S_ISDIR(c->attr.mode))
 		c->attr.parent = c->name.dir->ino;
 	if (!(dir->mode & S_ISGID))
-		return;
+		return 0;
 	c->attr.gid = dir->gid;
 	if (S_ISDIR(c->attr.mode))
 		c->attr.mode |= S_ISGID;
+	return 0;
 }
 
 static void create_published(void *arg, u64 seq)
@@ -144,7 +158,7 @@ static void create_published(void *arg, u64 seq)
 static int create_body(struct view *v, void *arg)
 {
 	struct create *c = arg;
-	bool is_dir = S_ISDIR(c->attr.mode);
+	bool is_dir = S_ISDIR(c->mode);
 	int r = dir_find_in(v, &c->name);
 
 	if (r == 0 && c->name.ino)
@@ -155,28 +169,31 @@ static int create_body(struct view *v, void *arg)
 	if ((r = dir_may_change(&c->dir, false)) ||
 	    (r = dir_count(&c->dir, 1, is_dir ? 1 : 0, c->now)) || (r = new_number(v, &c->ino)))
 		return r;
-	inherit(c);
-	if ((r = insert_item(v, c)) ||
+	if ((r = inherit(v, c)) || (r = insert_item(v, c)) ||
+	    (r = acl_add_in(v, c->ino, c->acl)) ||
 	    (r = dir_add_in(v, &c->name, c->ino, dir_type(c->attr.mode))) ||
 	    (r = inode_edit_end(v, &c->dir)))
 		return r;
 	return view_on_publish(v, create_published, c);
 }
 
-#define CREATE_CREDITS (2 * BTREE_CREDITS + 4)
+/* Item, entry, two access lists. */
+#define CREATE_CREDITS (4 * BTREE_CREDITS + 4)
 
 static int create(struct create *c, struct inode **out)
 {
 	struct inode *dir = c->name.dir;
 	struct fs *fs = dir->fs;
+	struct acl_new acl;
 	int r;
 
+	c->acl = &acl;
 	c->ip = inode_new(fs, 0);
 	if (!c->ip)
 		return -ENOMEM;
 	c->now = fs_now();
 	c->attr.atime = c->attr.mtime = c->attr.ctime = c->attr.btime = c->now;
-	c->attr.nlink = S_ISDIR(c->attr.mode) ? 2 : 1;
+	c->attr.nlink = S_ISDIR(c->mode) ? 2 : 1;
 	rwlock_wrlock(&dir->lock);
 	r = space_run(fs->jnl, CREATE_CREDITS, create_body, c, NULL);
 	rwlock_unlock(&dir->lock);
@@ -214,7 +231,8 @@ int fs_mknod(struct inode *dir, const char *name, size_t len, u32 mode, u64 rdev
 
 	if (r || (r = fs_may_change(dir->fs)) || (r = dir_name_init(&c.name, dir, name, len)))
 		return r;
-	c.attr.mode = mode;
+	c.mode = mode;
+	c.umask = cred.umask;
 	c.attr.uid = cred.uid;
 	c.attr.gid = cred.gid;
 	c.attr.rdev = S_ISCHR(mode) || S_ISBLK(mode) ? rdev : 0;
@@ -231,9 +249,9 @@ int fs_symlink(struct inode *dir, const char *name, size_t len, const char *targ
 		return r;
 	if (target_len == 0)
 		return -ENOENT;
-	if (target_len > SYMLINK_MAX)
+	if (target_len > LIMIT_SYMLINK)
 		return -ENAMETOOLONG;
-	c.attr.mode = S_IFLNK | 0777;
+	c.mode = S_IFLNK | 0777;
 	c.attr.uid = cred.uid;
 	c.attr.gid = cred.gid;
 	c.target = target;

@@ -253,16 +253,16 @@ END_TEST
 
 START_TEST(symbolic_links_keep_their_target)
 {
-	char target[4000], buf[4001];
+	char target[4096], buf[4097];
 	struct inode *l;
 
 	begin();
 	memset(target, 't', sizeof(target));
 	OK(fs_symlink(b.root, "short", 5, "/a/b", 4, somebody, &l));
 	fs_iput(l);
-	OK(fs_symlink(b.root, "long", 4, target, 3800, somebody, &l));
+	OK(fs_symlink(b.root, "long", 4, target, 4095, somebody, &l));
 	fs_iput(l);
-	FAILS(fs_symlink(b.root, "x", 1, target, 4000, somebody, &l), ENAMETOOLONG);
+	FAILS(fs_symlink(b.root, "x", 1, target, 4096, somebody, &l), ENAMETOOLONG);
 	FAILS(fs_symlink(b.root, "x", 1, "", 0, somebody, &l), ENOENT);
 	for (int round = 0; round < 2; round++) {
 		l = get(b.root, "short");
@@ -271,10 +271,10 @@ START_TEST(symbolic_links_keep_their_target)
 		ck_assert_int_eq(fs_readlink(l, buf, 2), 2);
 		fs_iput(l);
 		l = get(b.root, "long");
-		ck_assert_int_eq(fs_readlink(l, buf, sizeof(buf)), 3800);
-		ck_assert_mem_eq(buf, target, 3800);
+		ck_assert_int_eq(fs_readlink(l, buf, sizeof(buf)), 4095);
+		ck_assert_mem_eq(buf, target, 4095);
 		fs_iput(l);
-		ck_assert_int_eq(stat_of(b.root, "long").st_size, 3800);
+		ck_assert_int_eq(stat_of(b.root, "long").st_size, 4095);
 		box_remount(&b, false);
 	}
 	FAILS(fs_readlink(b.root, buf, sizeof(buf)), EINVAL);

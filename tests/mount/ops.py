@@ -302,9 +302,10 @@ def xattr_create_and_replace_flags_hold():
 
 
 @claim
-def access_control_lists_are_refused_not_ignored():
+def attributes_of_the_system_other_than_access_control_lists_are_refused():
     put("f")
-    fails(errno.EOPNOTSUPP, os.setxattr, "f", "system.posix_acl_access", b"\2\0\0\0")
+    fails(errno.EOPNOTSUPP, os.setxattr, "f", "system.other", b"x")
+    fails(errno.EINVAL, os.setxattr, "f", "system.posix_acl_access", b"\2\0\0\0\1")
 
 
 @claim
