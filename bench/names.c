@@ -104,7 +104,8 @@ static void do_rename(unsigned long i)
 	int n = name_of(from, sizeof(from), "old", spread(i));
 	int m = name_of(to, sizeof(to), "moved", i);
 
-	must(fs_rename(dir, from, (size_t)n, dir, to, (size_t)m, 0), "rename");
+	must(fs_rename(dir, from, (size_t)n, dir, to, (size_t)m, 0, (struct fs_cred){ 0 }),
+	     "rename");
 }
 
 static void do_unlink(unsigned long i)

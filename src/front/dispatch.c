@@ -186,6 +186,43 @@ static u64 finish(struct req *rq, const struct op_row *op, u64 start_ns, int err
 	return end_ns;
 }
 
+/* With -o sync or dirsync: what the request changed, beside the data of WRITE. */
+static int make_durable(struct req *rq)
+{
+	const struct front_opts *o = &rq->front->opts;
+	struct inode *ip;
+	int err;
+
+	switch (rq->in->opcode) {
+	case FUSE_MKNOD: case FUSE_MKDIR: case FUSE_SYMLINK: case FUSE_LINK: case FUSE_CREATE:
+	case FUSE_UNLINK: case FUSE_RMDIR: case FUSE_RENAME: case FUSE_RENAME2:
+		return fs_commit(rq->front->fs);
+	case FUSE_SETATTR: case FUSE_SETXATTR: case FUSE_REMOVEXATTR: case FUSE_FALLOCATE:
+		if (!o->sync)
+			return 0;
+		err = req_inode(rq, &ip);
+		if (err)
+			return err;
+		err = fs_fsync(ip, false);
+		fs_iput(ip);
+		return err;
+	}
+	return 0;
+}
+
+static int handle(struct req *rq, const struct op_row *op)
+{
+	const struct front_opts *o = &rq->front->opts;
+	int err = op->handler ? op->handler(rq) : -ENOSYS;
+
+	if (err || !(o->sync || o->dirsync))
+		return err;
+	err = make_durable(rq);
+	if (err && rq->undo)
+		rq->undo(rq);
+	return err;
+}
+
 u64 req_dispatch(struct req *rq, u64 start_ns)
 {
 	static const struct op_row other = { "unknown request", NULL, HIST_REQ_OTHER };
@@ -197,5 +234,5 @@ u64 req_dispatch(struct req *rq, u64 start_ns)
 		return start_ns;
 	if (opcode < PROTO_OPCODES && ops[opcode].handler)
 		op = &ops[opcode];
-	return finish(rq, op, start_ns, op->handler ? op->handler(rq) : -ENOSYS);
+	return finish(rq, op, start_ns, handle(rq, op));
 }

@@ -251,7 +251,8 @@ static int rename_names(struct req *rq, size_t at, u64 newdir, unsigned flags)
 		return err;
 	err = fs_iget(rq->front->fs, newdir, &ddir);
 	if (!err) {
-		err = fs_rename(sdir, from, from_len, ddir, to, to_len, flags);
+		err = fs_rename(sdir, from, from_len, ddir, to, to_len, flags,
+				req_cred(rq, 0));
 		fs_iput(ddir);
 	}
 	fs_iput(sdir);
@@ -269,7 +270,7 @@ int op_rename2(struct req *rq)
 {
 	const struct fuse_rename2_in *in = req_arg(rq, sizeof(*in));
 
-	if (!in || (in->flags & ~(u32)(FS_RENAME_NOREPLACE | FS_RENAME_EXCHANGE)))
+	if (!in)
 		return -EINVAL;
 	return rename_names(rq, sizeof(*in), in->newdir, in->flags);
 }

@@ -72,11 +72,16 @@ static const struct opt_row rows[] = {
 	{ "rw", OPT_FLAG, AT(readonly), 0, .help = "mount read-write (default)" },
 	{ "sync", OPT_FLAG, AT(sync), 1, .help = "every write is durable when it returns" },
 	{ "async", OPT_FLAG, AT(sync), 0, .help = "the opposite (default)" },
+	{ "dirsync", OPT_FLAG, AT(dirsync), 1,
+	  .help = "every change of names is durable when it returns" },
 	{ "relatime", OPT_ENUM, AT(atime), FRONT_RELATIME,
 	  .help = "access times are updated when older than the change (default)" },
 	{ "noatime", OPT_ENUM, AT(atime), FRONT_NOATIME, .help = "access times are not updated" },
 	{ "strictatime", OPT_ENUM, AT(atime), FRONT_STRICTATIME,
 	  .help = "access times are always updated" },
+	{ "nodiratime", OPT_FLAG, AT(nodiratime), 1,
+	  .help = "access times of directories are not updated" },
+	{ "diratime", OPT_FLAG, AT(nodiratime), 0, .help = "they are (default)" },
 	{ "suid", OPT_FLAG, AT(nosuid), 0, .help = "set-user-id bits work (root only)" },
 	{ "nosuid", OPT_FLAG, AT(nosuid), 1, .help = "they do not (default)" },
 	{ "dev", OPT_FLAG, AT(nodev), 0, .help = "device files work (root only)" },
@@ -97,11 +102,10 @@ static const struct opt_row rows[] = {
 	{ "helper", OPT_IGNORED },
 	{ "uhelper", OPT_IGNORED },
 	{ "default_permissions", OPT_IGNORED },
-	{ "diratime", OPT_IGNORED },
 };
 
 /* Known to other file systems, and a promise that this one would break by ignoring it. */
-static const char *const refused[] = { "dirsync", "lazytime", "mand", "loop", "offset", "remount" };
+static const char *const refused[] = { "lazytime", "mand", "loop", "offset", "remount" };
 
 static void complain(const struct front_opts *o, const char *what, const char *name,
 		     const char *more)

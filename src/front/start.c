@@ -182,6 +182,7 @@ static int mount_fs(struct front *fr)
 		.commit_ms = (unsigned)o->commit_s * 1000,
 		.atime = o->atime == FRONT_NOATIME ? FS_NOATIME :
 			 o->atime == FRONT_STRICTATIME ? FS_STRICTATIME : FS_RELATIME,
+		.nodiratime = o->nodiratime,
 		.on_readonly = became_readonly,
 		.arg = fr,
 	};

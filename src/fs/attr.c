@@ -74,6 +74,8 @@ static bool atime_wanted(const struct inode *ip, struct timespec now)
 
 	if (a->flags & FMT_IFLAG_NOATIME)
 		return false;
+	if (ip->fs->opts.nodiratime && S_ISDIR(a->mode))
+		return false;
 	if (ip->fs->opts.atime == FS_STRICTATIME)
 		return true;
 	return before_or_same(a->atime, a->mtime) || before_or_same(a->atime, a->ctime) ||

@@ -28,6 +28,9 @@ int dir_add_in(struct view *v, const struct dir_name *n, u64 ino, u8 type);
 int dir_remove_in(struct view *v, const struct dir_name *n);               /* after dir_find_in */
 int dir_replace_in(struct view *v, const struct dir_name *n, u64 ino, u8 type); /* the same */
 
+/* The number of a new inode, which is counted; the caller inserts the item. */
+int dir_new_number_in(struct view *v, u64 *out);
+
 static inline u8 dir_type(u32 mode)
 {
 	return (u8)(mode >> 12 & 15);

@@ -34,6 +34,7 @@ struct fs_opts {
 	bool threads;
 	unsigned commit_ms;    /* 0 = 5000 */
 	enum { FS_RELATIME, FS_NOATIME, FS_STRICTATIME } atime;
+	bool nodiratime;       /* FS_NOATIME for directories */
 	void (*on_readonly)(void *arg, int error);
 	void *arg;
 };
@@ -49,6 +50,7 @@ int fs_unmount(struct fs *fs, bool crash);
 /* One round of what the threads do: write back old dirty data, complete, store inodes, commit. */
 int fs_tick(struct fs *fs);
 int fs_sync(struct fs *fs);           /* syncfs: everything durable */
+int fs_commit(struct fs *fs);         /* every change of names that returned is durable */
 void fs_want_writeback(struct fs *fs); /* for cache_config.want_writeback; never blocks */
 void fs_want_checkpoint(struct fs *fs);
 const struct fmt_geo *fs_geo(const struct fs *fs);
@@ -121,9 +123,11 @@ int fs_symlink(struct inode *dir, const char *name, size_t len, const char *targ
 int fs_link(struct inode *ip, struct inode *dir, const char *name, size_t len);
 int fs_unlink(struct inode *dir, const char *name, size_t len);
 int fs_rmdir(struct inode *dir, const char *name, size_t len);
-enum { FS_RENAME_NOREPLACE = 1, FS_RENAME_EXCHANGE = 2 };   /* as RENAME_* ; others -EINVAL */
+/* As RENAME_*; others -EINVAL. WHITEOUT leaves a character device 0/0 at the old name. */
+enum { FS_RENAME_NOREPLACE = 1, FS_RENAME_EXCHANGE = 2, FS_RENAME_WHITEOUT = 4 };
+/* cred: whose the whiteout is. */
 int fs_rename(struct inode *sdir, const char *sname, size_t slen, struct inode *ddir,
-	      const char *dname, size_t dlen, unsigned flags);
+	      const char *dname, size_t dlen, unsigned flags, struct fs_cred cred);
 int fs_readlink(struct inode *ip, char *buf, size_t size);  /* length */
 /*
  * Entries after `cookie` (0 = start) in cookie order, "." (cookie 1) and ".." (cookie 2) first.

@@ -90,7 +90,7 @@ struct create {
 	u64 ino;
 };
 
-static int new_number(struct view *v, u64 *out)
+int dir_new_number_in(struct view *v, u64 *out)
 {
 	struct fmt_root *root;
 	int r = root_edit(v, &root);
@@ -167,7 +167,8 @@ static int create_body(struct view *v, void *arg)
 		return r;
 	inode_edit_begin(&c->dir, c->name.dir);
 	if ((r = dir_may_change(&c->dir, false)) ||
-	    (r = dir_count(&c->dir, 1, is_dir ? 1 : 0, c->now)) || (r = new_number(v, &c->ino)))
+	    (r = dir_count(&c->dir, 1, is_dir ? 1 : 0, c->now)) ||
+	    (r = dir_new_number_in(v, &c->ino)))
 		return r;
 	if ((r = inherit(v, c)) || (r = insert_item(v, c)) ||
 	    (r = acl_add_in(v, c->ino, c->acl)) ||

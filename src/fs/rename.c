@@ -10,7 +10,9 @@
  *  3. Locks: fs->rename (two directories), then the two directories, what moves and what is
  *     replaced, by number. Both names are looked up before that and compared in the body: -ESTALE
  *     starts again.
- *  4. What replaces a file has its data on the disk first, so that programs that write a new
+ *  4. A whiteout (overlay file systems hide a lower name with it) is made in the same handle: an
+ *     inode of its own, which takes the old name's entry.
+ *  5. What replaces a file has its data on the disk first, so that programs that write a new
  *     file and rename it over the old one have one or the other after a crash, fsync or not.
  */
 #include "base/err.h"
@@ -20,6 +22,7 @@ struct rename {
 	struct dir_name s, d;
 	struct inode *src, *dst;       /* dst: NULL when nothing is replaced */
 	unsigned flags;
+	struct fs_cred cred;           /* owner of a whiteout */
 	struct timespec now;
 	/* set up by each run of the body */
 	struct inode_edit sdir, ddir, isrc, idst;
@@ -146,21 +149,40 @@ static void set_parent(struct inode_edit *e, const struct inode *dir)
 		e->attr.parent = dir->ino;
 }
 
+/* A device without rights takes the place of the old name. */
+static int leave_whiteout(struct view *v, struct rename *m)
+{
+	const struct ino_attr a = {
+		.mode = S_IFCHR, .uid = m->cred.uid, .gid = m->cred.gid, .nlink = 1,
+		.atime = m->now, .mtime = m->now, .ctime = m->now, .btime = m->now,
+	};
+	struct fmt_inode item;
+	u64 ino;
+	int r = dir_new_number_in(v, &ino);
+
+	if (r)
+		return r;
+	inode_encode(&a, 0, false, 0, &item);
+	r = btree_insert(v, FMT_TREE_INODE, (struct fmt_key){ ino, 0 }, &item, sizeof(item));
+	return r ? r : dir_replace_in(v, &m->s, ino, dir_type(a.mode));
+}
+
 static int move(struct view *v, struct rename *m)
 {
 	int sub = is_dir(m->src) ? 1 : 0, over = is_dir(m->dst) ? 1 : 0;
+	bool white = m->flags & FS_RENAME_WHITEOUT;
 	u8 type = dir_type(m->isrc.attr.mode);
 	int r;
 
 	/* Less before more: within one directory the count of links must not pass the limit. */
-	if ((r = dir_count(&m->sdir, -1, -sub, m->now)) ||
+	if ((r = dir_count(&m->sdir, white ? 0 : -1, -sub, m->now)) ||
 	    (r = dir_count(m->to, m->dst ? -1 : 0, -over, m->now)) ||
 	    (r = dir_count(m->to, 1, sub, m->now)))
 		return r;
 	r = m->dst ? dir_replace_in(v, &m->d, m->src->ino, type) :
 		     dir_add_in(v, &m->d, m->src->ino, type);
 	if (r == 0)
-		r = dir_remove_in(v, &m->s);
+		r = white ? leave_whiteout(v, m) : dir_remove_in(v, &m->s);
 	if (r == 0 && m->dst)
 		r = dir_drop_link_in(v, &m->idst, m->now);
 	set_parent(&m->isrc, m->d.dir);
@@ -201,7 +223,7 @@ static int rename_body(struct view *v, void *arg)
 
 /* ---- the operation ---- */
 
-/* Rule 4. */
+/* Rule 5. */
 static int write_out(struct inode *ip)
 {
 	bool idle;
@@ -273,14 +295,15 @@ static int rename_once(struct rename *m)
 }
 
 int fs_rename(struct inode *sdir, const char *sname, size_t slen, struct inode *ddir,
-	      const char *dname, size_t dlen, unsigned flags)
+	      const char *dname, size_t dlen, unsigned flags, struct fs_cred cred)
 {
-	struct rename m = { .flags = flags, .now = fs_now() };
+	const unsigned others = FS_RENAME_NOREPLACE | FS_RENAME_WHITEOUT;
+	struct rename m = { .flags = flags, .cred = cred, .now = fs_now() };
 	int r;
 
-	if (flags & ~(unsigned)(FS_RENAME_NOREPLACE | FS_RENAME_EXCHANGE))
+	if (flags & ~(others | FS_RENAME_EXCHANGE))
 		return -EINVAL;
-	if ((flags & FS_RENAME_NOREPLACE) && (flags & FS_RENAME_EXCHANGE))
+	if ((flags & others) && (flags & FS_RENAME_EXCHANGE))
 		return -EINVAL;
 	if ((r = fs_may_change(sdir->fs)) || (r = dir_name_init(&m.s, sdir, sname, slen)) ||
 	    (r = dir_name_init(&m.d, ddir, dname, dlen)))

@@ -192,6 +192,11 @@ int fs_sync(struct fs *fs)
 	return r ? r : stored;
 }
 
+int fs_commit(struct fs *fs)
+{
+	return jnl_commit(fs->jnl, jnl_newest_seq(fs->jnl));
+}
+
 int fs_tick(struct fs *fs)
 {
 	int r, stored;

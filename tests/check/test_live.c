@@ -145,7 +145,7 @@ static void op_names(struct live *l)
 		break;
 	case 2:
 		(void)fs_rename(any_dir(l), name, len, any_dir(l), other, olen,
-				any(l, 4) ? 0 : FS_RENAME_EXCHANGE);
+				any(l, 4) ? 0 : FS_RENAME_EXCHANGE, (struct fs_cred){ 0 });
 		break;
 	case 3:
 		ip = any_file(l, S_IFREG);

@@ -103,7 +103,7 @@ START_TEST(wrong_values_and_unknown_names_are_refused)
 		"foliofs", "foliofs i", "foliofs i m x", "foliofs i m -o", "foliofs i m -x",
 		"foliofs i m -o cahce=daemon", "foliofs i m -o cache=",
 		"foliofs i m -o cache_size=1k",
-		"foliofs i m -o commit=-1", "foliofs i m -o ro=yes", "foliofs i m -o dirsync",
+		"foliofs i m -o commit=-1", "foliofs i m -o ro=yes", "foliofs i m -o lazytime",
 		"foliofs i m -o threads=65", "foliofs i m -o max_folio=4m",
 		"foliofs i m -o poll=0", "foliofs i m -o poll=1001", "foliofs i m -o poll=on",
 		"foliofs i m -o poll",

@@ -125,7 +125,7 @@ int rmdir_name(struct inode *dir, const char *name)
 int rename_name(struct inode *sdir, const char *from, struct inode *ddir, const char *to,
 		unsigned flags)
 {
-	return fs_rename(sdir, from, strlen(from), ddir, to, strlen(to), flags);
+	return fs_rename(sdir, from, strlen(from), ddir, to, strlen(to), flags, somebody);
 }
 
 /* ---- the trees ---- */

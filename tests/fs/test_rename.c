@@ -100,7 +100,7 @@ START_TEST(noreplace_keeps_what_is_there)
 	FAILS(rename_name(d, "f", e, "g", FS_RENAME_NOREPLACE), EEXIST);
 	OK(rename_name(d, "f", e, "h", FS_RENAME_NOREPLACE));
 	FAILS(rename_name(e, "h", e, "i", FS_RENAME_NOREPLACE | FS_RENAME_EXCHANGE), EINVAL);
-	FAILS(rename_name(e, "h", e, "i", 4), EINVAL);
+	FAILS(rename_name(e, "h", e, "i", 8), EINVAL);
 	end();
 }
 END_TEST
@@ -214,6 +214,46 @@ START_TEST(what_replaces_a_file_is_on_the_disk_before_its_name)
 }
 END_TEST
 
+static void assert_whiteout(struct inode *dir, const char *name)
+{
+	struct stat st = stat_of(dir, name);
+
+	ck_assert_uint_eq(st.st_mode, S_IFCHR);
+	ck_assert_uint_eq(st.st_rdev, 0);
+	ck_assert_uint_eq(st.st_nlink, 1);
+	ck_assert_uint_eq(st.st_uid, somebody.uid);
+}
+
+START_TEST(a_whiteout_takes_the_place_of_the_old_name_in_the_same_handle)
+{
+	u64 ino;
+
+	begin();
+	make_file(d, "f");
+	make_file(d, "g");
+	ino = ino_of(d, "f");
+	OK(rename_name(d, "f", d, "g", FS_RENAME_WHITEOUT));
+	ck_assert_uint_eq(ino_of(d, "g"), ino);
+	assert_whiteout(d, "f");
+	OK(rename_name(d, "g", e, "h", FS_RENAME_WHITEOUT | FS_RENAME_NOREPLACE));
+	assert_whiteout(d, "g");
+	OK(rename_name(b.root, "e", d, "sub", FS_RENAME_WHITEOUT));
+	assert_whiteout(b.root, "e");
+	FAILS(rename_name(d, "sub", d, "f", FS_RENAME_WHITEOUT | FS_RENAME_EXCHANGE), EINVAL);
+	assert_consistent(b.fs);
+	OK(fs_fsync(d, false));
+	fs_iput(d);
+	fs_iput(e);
+	box_remount(&b, true);
+	d = get(b.root, "d");
+	e = get(d, "sub");
+	ck_assert_uint_eq(ino_of(e, "h"), ino);
+	assert_whiteout(d, "g");
+	OK(unlink_name(d, "g"));
+	end();
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("rename");
@@ -227,6 +267,7 @@ int main(void)
 	check_add(s, a_moved_directory_has_a_new_parent);
 	check_add(s, no_directory_moves_below_itself);
 	check_add(s, exchange_swaps_a_file_and_a_directory);
+	check_add(s, a_whiteout_takes_the_place_of_the_old_name_in_the_same_handle);
 	check_add(s, what_replaces_a_file_is_on_the_disk_before_its_name);
 	return check_main(s);
 }

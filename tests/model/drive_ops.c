@@ -551,7 +551,7 @@ static void op_rename(struct drive *d)
 	sp = drive_dir(d, sdir);
 	dp = drive_dir(d, ddir);
 	r = fs_rename(sp, stext, model_name(sname, stext), dp, dtext, model_name(dname, dtext),
-		      flags);
+		      flags, (struct fs_cred){ 0 });
 	rename_result(d, r, want, errors);
 	if (!r && want == 0 && (flags & FS_RENAME_EXCHANGE))
 		model_exchange(sdir, sname, ddir, dname);

@@ -116,7 +116,8 @@ static void create(struct small *s, const char *name, u32 mode)
 
 static void rename_to(struct small *s, const char *from, const char *to, unsigned flags)
 {
-	fs_rename(s->root, from, strlen(from), s->root, to, strlen(to), flags);
+	fs_rename(s->root, from, strlen(from), s->root, to, strlen(to), flags,
+		  (struct fs_cred){ 0 });
 }
 
 static void truncate_to(struct small *s, u64 size)

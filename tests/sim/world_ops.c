@@ -178,7 +178,7 @@ static void rename_to(struct world *w, struct world_entry *e, u32 dir, u32 name,
 	char stext[40], dtext[40];
 
 	OK(fs_rename(sp, stext, name_text(e->name, stext), dp, dtext, name_text(name, dtext),
-		     flags));
+		     flags, (struct fs_cred){ 0 }));
 	fs_iput(sp);
 	fs_iput(dp);
 }
