@@ -6,8 +6,8 @@
  *
  *	micro_cache [FOLDER]       where the file for pread lies ($TMPDIR, /var/tmp)
  *
- * Prints one line for each figure: name, value, unit, between tabs. Times are the best of ROUNDS, as
- * anything else that runs only adds to them.
+ * Prints one line for each figure: name, value, unit, between tabs. Times are the best of ROUNDS,
+ * as anything else that runs only adds to them.
  */
 #include <fcntl.h>
 #include <math.h>
@@ -112,8 +112,9 @@ static void hit(u64 sector)
 		abort();
 	if (copy) {
 		u8 buf[SECTOR_SIZE];
+		const u8 *data = folio_data(f);
 
-		memcpy(buf, (u8 *)folio_data(f) + ((sector - f->index) << SECTOR_SHIFT), sizeof(buf));
+		memcpy(buf, data + ((sector - f->index) << SECTOR_SHIFT), sizeof(buf));
 		__asm__ volatile("" : : "r"(buf) : "memory");
 	}
 	folio_put(f);

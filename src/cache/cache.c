@@ -135,6 +135,8 @@ int cache_init(const struct cache_config *cfg)
 	throttle_init(cfg, mem_nr_frames());
 	err = policy_init(cfg->policy, mem_nr_frames());
 	if (!err)
+		err = mapping_min_order(cfg->min_order);
+	if (!err)
 		err = gauges_add();
 	if (!err)
 		err = ring_memory_set(mem_base(), mem_len());

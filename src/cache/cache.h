@@ -70,6 +70,7 @@ struct mapping {
 struct cache_config {
 	u64 bytes;            /* for mem_init */
 	unsigned max_order;   /* 0xff default */
+	unsigned min_order;   /* of folios of data, for experiments: at most max_order; -EINVAL */
 	unsigned dirty_percent;       /* hard dirty limit in % of the cache; 0 = 40 */
 	unsigned background_percent;  /* flushers start; 0 = 10 */
 	const char *policy;   /* "s3fifo" (default when NULL), "clock", "lru", "sieve" */
@@ -104,11 +105,12 @@ enum cache_get_flags {
 };
 
 /*
- * Find the folio that covers sector, or create one that starts at it, of at most `order` (smaller
- * near other folios, at an unaligned sector, when memory is fragmented, or beyond the allowed
- * maximum). A created folio has nothing uptodate. Returned locked, referenced, and certain to be
- * still in the mapping. -ENOMEM, -EAGAIN (CACHE_NOWAIT: no memory, or lock taken), -EEXIST
- * (CACHE_EXACT and a folio of another shape is there).
+ * Find the folio that covers sector, or create one that starts at it (before it when folios have a
+ * smallest order), of at most `order` (smaller near other folios, at an unaligned sector, when
+ * memory is fragmented, or beyond the allowed maximum). A created folio has nothing uptodate.
+ * Returned locked, referenced, and certain to be still in the mapping. -ENOMEM, -EAGAIN
+ * (CACHE_NOWAIT: no memory, or lock taken), -EEXIST (CACHE_EXACT and a folio of another shape is
+ * there).
  */
 int cache_get(struct mapping *m, u64 sector, unsigned order, unsigned flags, struct folio **out);
 

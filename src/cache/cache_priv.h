@@ -6,6 +6,8 @@
 #include "stat/stat.h"
 #include "stat/trace.h"
 
+#define FOLIO_SPLIT_ORDER 3u /* smaller folios are not cut for being partly cold */
+
 /* ---- folio.c ---- */
 
 static inline u32 folio_flags(const struct folio *f)
@@ -65,14 +67,49 @@ s32 state_clear_uptodate(struct folio *f, u32 first, u32 nr);
 s32 state_mark_dirty(struct folio *f, u32 first, u32 nr);
 s32 state_clear_dirty(struct folio *f, u32 first, u32 nr);
 s32 state_poison(struct folio *f, u32 first, u32 nr);
+/* f was cut: it has its lower half now, g the upper one. Neither can be reached by others. */
+void state_split(struct folio *f, struct folio *g);
 void state_free(struct folio *f);        /* of a folio that nobody else can reach */
 void folio_assert_valid(struct folio *f);
 
 /* ---- mapping.c ---- */
 
+int mapping_min_order(unsigned order);   /* -EINVAL when above the largest */
+
 /* Evicts a locked folio of which the caller holds a reference, both of which are used up. Sectors
  * that went, or 0 when somebody needs it. */
 u32 mapping_evict(struct folio *f);
+
+/* ---- reshape.c: of a locked folio of which the caller has the only reference but the index's */
+
+/*
+ * Cuts it in two; *upper is locked, with a reference of the caller, too. -EAGAIN when somebody else
+ * needs it, -EINVAL for a single sector, -ENOMEM.
+ */
+int mapping_split(struct folio *f, struct folio **upper);
+/* Other frames, out of the claimed run (mem_run_claim()). False: not now. */
+bool mapping_move(struct folio *f);
+/* Cuts off and evicts halves that were not used again; clean halves of a dirty folio. Use up the
+ * lock and the reference; sectors that went. */
+u64 mapping_evict_cold(struct folio *f);
+u64 mapping_evict_clean_parts(struct folio *f);
+
+/* Used again, but all of it in one half, which is worth keeping alone. */
+static inline bool folio_half_cold(const struct folio *f)
+{
+	u32 heat = folio_flags(f) >> FOLIO_HEAT_SHIFT;
+
+	return f->order >= FOLIO_SPLIT_ORDER && heat && (!(heat & 0x0f) || !(heat & 0xf0));
+}
+
+/* ---- compact.c ---- */
+
+/* Tries to make an aligned run of this order free by moving folios. Takes mapping locks. */
+bool compact_run(unsigned order);
+/* The same by evicting; true when there was a run to try. */
+bool compact_evict_run(unsigned order);
+/* Evicts clean parts of dirty folios, about so many sectors; how many went. */
+u64 compact_split_dirty(u64 want);
 
 /* ---- policy.c ---- */
 
@@ -85,6 +122,8 @@ void policy_insert(struct folio *f);
 void policy_remove(struct folio *f, const u64 *evicted_from);
 /* Was the folio that began here evicted lately? Only s3fifo remembers; others say no. */
 bool policy_evicted_lately(u64 id, u64 index);
+/* mem_split() without the queues noticing: both halves stay where the folio was. Frozen folio. */
+struct folio *policy_split(struct folio *f);
 /* Somebody asked for it again; only for policies that want to know at once. */
 void policy_access(struct folio *f);
 /* Of no more use to anybody: the next to go. */

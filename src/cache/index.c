@@ -28,6 +28,7 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "cache/cache_priv.h"
 
 #define NODE_SHIFT_STEP 4u
 #define NODE_SLOTS (1u << NODE_SHIFT_STEP)
@@ -419,6 +420,46 @@ void index_remove(struct mapping *m, struct folio *f)
 	__atomic_fetch_and(&n->dirty, (u16)~mask, __ATOMIC_RELEASE);
 	path_prune(m, &p);
 	root_shrink(m);
+}
+
+int index_split_prepare(const struct folio *f, struct cache_node **spare)
+{
+	*spare = NULL;
+	if (f->order % NODE_SHIFT_STEP != 0)
+		return 0;
+	*spare = node_new(order_shift(f->order) - NODE_SHIFT_STEP);
+	return *spare ? 0 : -ENOMEM;
+}
+
+void index_split_cancel(struct cache_node *spare)
+{
+	node_free(spare);
+}
+
+void index_split(struct mapping *m, struct folio *f, struct folio *g, struct cache_node *spare)
+{
+	unsigned half = order_slots(f->order), slot;
+	struct cache_node *n;
+	struct path p;
+
+	path_find(m, f, &p);
+	n = p.node[p.depth - 1];
+	slot = p.slot[p.depth - 1];
+	if (spare) {
+		for (unsigned i = 0; i < 2 * half; i++)
+			slot_store(spare, i, i < half ? f : g);
+		spare->count = (u8)(2 * half);
+		__atomic_store_n(&spare->dirty, n->dirty >> slot & 1 ? UINT16_MAX : 0,
+				 __ATOMIC_RELEASE);
+		slot_store(n, slot, node_entry(spare));
+	} else {
+		for (unsigned i = 0; i < half; i++)
+			slot_store(n, slot + half + i, g);
+	}
+	if (!folio_has(f, FOLIO_DIRTY))
+		index_untag_dirty(m, f);
+	if (!folio_has(g, FOLIO_DIRTY))
+		index_untag_dirty(m, g);
 }
 
 void index_tag_dirty(struct mapping *m, struct folio *f)

@@ -21,6 +21,14 @@ bool index_is_empty(const struct mapping *m, u64 base, unsigned order);
 /* Sets f->mapping and f->index and puts f into the tree. -EEXIST, -ENOMEM. Lock exclusive. */
 int index_insert(struct mapping *m, struct folio *f, u64 base);
 /* Takes it out; f->mapping is the caller's to clear. Lock exclusive. */
+/*
+ * f was cut in two (its order is the new one, g's index is set) and stays where it is in the tree,
+ * g takes the other half of its slots. Where they share one slot of a level, a node of the level
+ * below is needed, which is made before: -ENOMEM.
+ */
+int index_split_prepare(const struct folio *f, struct cache_node **spare);
+void index_split(struct mapping *m, struct folio *f, struct folio *g, struct cache_node *spare);
+void index_split_cancel(struct cache_node *spare);
 void index_remove(struct mapping *m, struct folio *f);
 
 /* The first (tagged, with dirty) folio that covers sector or comes after it. Lock shared. */

@@ -92,13 +92,14 @@ static void touch(struct folio *f, u64 sector)
 	u32 flags = folio_flags(f);
 	u8 place = hit_place(f, sector);
 	u8 last = __atomic_load_n(&f->last_hit, __ATOMIC_RELAXED);
+	u32 used = FOLIO_ACCESSED | 1u << (FOLIO_HEAT_SHIFT + place / 32);
 
 	policy_access(f);
 	if (flags & FOLIO_UNUSED)
 		folio_flags_clear(f, FOLIO_UNUSED);
 	else if (place < last || (place == last && f->order <= 8)) {
-		if (!(flags & FOLIO_ACCESSED))
-			folio_flags_set(f, FOLIO_ACCESSED);
+		if ((flags & used) != used)
+			folio_flags_set(f, used);
 		return;
 	}
 	__atomic_store_n(&f->last_hit, place, __ATOMIC_RELAXED);
@@ -152,6 +153,16 @@ struct folio *cache_next(struct mapping *m, u64 *sector, u64 end)
 
 /* ---- create ---- */
 
+static unsigned min_order; /* of data; set once */
+
+int mapping_min_order(unsigned order)
+{
+	if (order > mem_max_order())
+		return -EINVAL;
+	min_order = order;
+	return 0;
+}
+
 /* The largest order up to `order` for which there is room at sector; -EEXIST if it is taken. */
 static int room_for(struct mapping *m, u64 sector, unsigned order, unsigned flags)
 {
@@ -172,6 +183,19 @@ static int room_for(struct mapping *m, u64 sector, unsigned order, unsigned flag
 	}
 	rwlock_unlock(&m->lock);
 	return r;
+}
+
+/* Where a new folio begins, and its order: with a smallest folio it may begin before the sector. */
+static u64 widen(struct mapping *m, u64 sector, unsigned *order, unsigned flags)
+{
+	u64 base = ALIGN_DOWN(sector, (u64)order_sectors(min_order));
+
+	if (m->metadata || flags & CACHE_EXACT || (base == sector && *order >= min_order))
+		return sector;
+	if (room_for(m, base, min_order, CACHE_EXACT) < 0)
+		return sector;
+	*order = MAX(*order, min_order);
+	return base;
 }
 
 /* Puts a fresh folio into the index: locked, with a reference for the caller. */
@@ -198,22 +222,26 @@ static int publish(struct mapping *m, struct folio *f, u64 sector)
 
 int cache_add(struct mapping *m, u64 sector, unsigned order, unsigned flags, struct folio **out)
 {
+	u64 asked = sector;
 	struct folio *f;
 	int r;
 
 	ASSERT(!(flags & CACHE_EXACT) || order <= mem_max_order());
 	do {
+		sector = min_order ? widen(m, asked, &order, flags) : asked;
 		r = room_for(m, sector, order, flags);
 		if (r >= 0)
 			r = reclaim_alloc((unsigned)r, flags, &f);
 		if (r)
 			return r;
+		/* Smaller than it was to be, it still covers what was asked for. */
+		sector = MAX(sector, ALIGN_DOWN(asked, (u64)folio_sectors(f)));
 		/* Somebody else may have been here since: look for room again. */
 		r = publish(m, f, sector);
 	} while (r == -EEXIST);
 	if (r)
 		return r;
-	__atomic_store_n(&f->last_hit, hit_place(f, sector), __ATOMIC_RELAXED);
+	__atomic_store_n(&f->last_hit, hit_place(f, asked), __ATOMIC_RELAXED);
 	*out = f;
 	return 0;
 }

@@ -94,6 +94,22 @@ void policy_remove(struct folio *f, const u64 *evicted_from)
 	mutex_unlock(&policy.lock);
 }
 
+struct folio *policy_split(struct folio *f)
+{
+	struct folio *g;
+
+	mutex_lock(&policy.lock);
+	ASSERT(folio_has(f, FOLIO_QUEUED));
+	g = mem_split(f);
+	if (g) {
+		folio_flags_set(g, FOLIO_LOCKED | FOLIO_QUEUED |
+				   (folio_flags(f) & (FOLIO_UNUSED | FOLIO_ERROR)));
+		policy.ops->split(f, g);
+	}
+	mutex_unlock(&policy.lock);
+	return g;
+}
+
 void policy_access(struct folio *f)
 {
 	if (likely(!policy.ops->access))

@@ -18,6 +18,8 @@ struct policy_ops {
 	void (*insert)(struct folio *f);
 	/* A hit; NULL for those that FOLIO_ACCESSED is enough for. */
 	void (*access)(struct folio *f);
+	/* g was cut off f, in one hold of the lock: it goes beside f. */
+	void (*split)(struct folio *f, struct folio *g);
 	/* Of no more use to anybody: the next to go. */
 	void (*demote)(struct folio *f);
 	/* evicted_from: the id of its mapping, which may be gone; NULL if it was dropped. */
@@ -40,6 +42,20 @@ static inline bool policy_may_go(const struct folio *f)
 {
 	return folio_is_idle(f) && !folio_has(f, FOLIO_LOCKED) &&
 	       __atomic_load_n(&f->refs, __ATOMIC_RELAXED) == 1;
+}
+
+/*
+ * Was it used since it was looked at last? One that was used only in one half, and can be cut, is
+ * no: it is returned as a victim with its heat, and eviction takes the cold half.
+ */
+static inline bool policy_used_again(const struct folio *f)
+{
+	return folio_has(f, FOLIO_ACCESSED) && !(folio_half_cold(f) && policy_may_go(f));
+}
+
+static inline void policy_cool(struct folio *f)
+{
+	folio_flags_clear(f, FOLIO_ACCESSED | FOLIO_HEAT);
 }
 
 #endif

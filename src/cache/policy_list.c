@@ -32,9 +32,14 @@ static void list_to_head(struct folio *f)
 	TAILQ_INSERT_HEAD(&list, f, lru);
 }
 
+static void list_split(struct folio *f, struct folio *g)
+{
+	TAILQ_INSERT_AFTER(&list, f, g, lru);
+}
+
 static void list_demote(struct folio *f)
 {
-	folio_flags_clear(f, FOLIO_ACCESSED);
+	policy_cool(f);
 	TAILQ_REMOVE(&list, f, lru);
 	TAILQ_INSERT_TAIL(&list, f, lru);
 }
@@ -52,8 +57,8 @@ static struct folio *list_victim(u64 *scan, bool second_chance)
 	while (*scan > 0 && (f = TAILQ_LAST(&list, folio_list))) {
 		(*scan)--;
 		list_to_head(f);
-		if (second_chance && folio_has(f, FOLIO_ACCESSED))
-			folio_flags_clear(f, FOLIO_ACCESSED);
+		if (second_chance && policy_used_again(f))
+			policy_cool(f);
 		else if (policy_may_go(f))
 			return f;
 	}
@@ -67,7 +72,12 @@ static struct folio *clock_victim(u64 *scan)
 
 static struct folio *lru_victim(u64 *scan)
 {
-	return list_victim(scan, false);
+	struct folio *f = list_victim(scan, false);
+
+	/* Whole, whatever part of it was used: that is what it is compared for. */
+	if (f)
+		policy_cool(f);
+	return f;
 }
 
 const struct policy_ops policy_clock = {
@@ -75,6 +85,7 @@ const struct policy_ops policy_clock = {
 	.init = list_init,
 	.fini = list_fini,
 	.insert = list_insert,
+	.split = list_split,
 	.demote = list_demote,
 	.remove = list_remove,
 	.victim = clock_victim,
@@ -86,6 +97,7 @@ const struct policy_ops policy_lru = {
 	.fini = list_fini,
 	.insert = list_insert,
 	.access = list_to_head,
+	.split = list_split,
 	.demote = list_demote,
 	.remove = list_remove,
 	.victim = lru_victim,

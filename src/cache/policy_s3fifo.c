@@ -205,9 +205,16 @@ static void s3_remove(struct folio *f, const u64 *evicted_from)
 	queue_del(f);
 }
 
+/* The sum of both is what f had. */
+static void s3_split(struct folio *f, struct folio *g)
+{
+	folio_flags_set(g, folio_flags(f) & (FOLIO_MAIN | FOLIO_COLD));
+	TAILQ_INSERT_AFTER(&queue_of(f)->list, f, g, lru);
+}
+
 static void s3_demote(struct folio *f)
 {
-	folio_flags_clear(f, FOLIO_ACCESSED);
+	policy_cool(f);
 	requeue(&s3.cold, f);
 }
 
@@ -221,8 +228,8 @@ static struct folio *queue_victim(struct s3_queue *q, u64 *scan)
 		if (!f)
 			break;
 		(*scan)--;
-		if (folio_has(f, FOLIO_ACCESSED)) {
-			folio_flags_clear(f, FOLIO_ACCESSED);
+		if (policy_used_again(f)) {
+			policy_cool(f);
 			requeue(&s3.main, f);
 			continue;
 		}
@@ -253,6 +260,7 @@ const struct policy_ops policy_s3fifo = {
 	.init = s3_init,
 	.fini = s3_fini,
 	.insert = s3_insert,
+	.split = s3_split,
 	.demote = s3_demote,
 	.remove = s3_remove,
 	.victim = s3_victim,

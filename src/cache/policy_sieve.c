@@ -45,17 +45,22 @@ static struct folio *sieve_victim(u64 *scan)
 			return NULL;
 		(*scan)--;
 		hand = TAILQ_PREV(f, folio_list, lru);
-		if (folio_has(f, FOLIO_ACCESSED))
-			folio_flags_clear(f, FOLIO_ACCESSED);
+		if (policy_used_again(f))
+			policy_cool(f);
 		else if (policy_may_go(f))
 			return f;
 	}
 	return NULL;
 }
 
+static void sieve_split(struct folio *f, struct folio *g)
+{
+	TAILQ_INSERT_AFTER(&queue, f, g, lru);
+}
+
 static void sieve_demote(struct folio *f)
 {
-	folio_flags_clear(f, FOLIO_ACCESSED);
+	policy_cool(f);
 	if (hand == f)
 		hand = TAILQ_PREV(f, folio_list, lru);
 	TAILQ_REMOVE(&queue, f, lru);
@@ -69,6 +74,7 @@ const struct policy_ops policy_sieve = {
 	.fini = sieve_fini,
 	.insert = sieve_insert,
 	.remove = sieve_remove,
+	.split = sieve_split,
 	.demote = sieve_demote,
 	.victim = sieve_victim,
 };

@@ -53,7 +53,7 @@ static int start_one(struct mapping *m, u64 pos, unsigned order, u64 *next)
 
 	if (r)
 		return r;
-	*next = pos + folio_sectors(f);
+	*next = f->index + folio_sectors(f);
 	stat_add(STAT_READAHEAD_SECTORS, folio_sectors(f));
 	folio_flags_set(f, FOLIO_READING | FOLIO_UNUSED);
 	r = m->ops->fill_async(m, f);

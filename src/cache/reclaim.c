@@ -7,14 +7,16 @@
  *
  * 1. A large folio is tried first, then with one batch evicted; after that smaller ones are taken
  *    before anything else is evicted. Order 0 (or the exact order) is the last resort and waits.
- *    While plenty is free, only in small pieces, nothing is evicted for a large one: a fragmented
- *    cache is still a cache.
+ *    While plenty is free, only in small pieces, nothing is evicted for a large one, but memory is
+ *    compacted if that pays (compact.c): a fragmented cache is still a cache.
  * 2. Writeback, commit and checkpoint use CACHE_RESERVE, so they get on when nobody else does, and
  *    what they finish is what the others wait for.
  * 3. A wait ends with every progress (reclaim_progress()) and at the latest after SLICE_MS, because
  *    a reference that somebody puts, or a lock, is no progress that is told.
  * 4. -ENOMEM only if for CACHE_RECLAIM_TIMEOUT_MS nothing at all was freed; that is logged.
- * 5. If an exact order can't be had though memory is freed, all folios of one aligned run are
+ * 5. Before anybody waits, clean parts of partly dirty folios go. A victim of which only one half
+ *    was used again loses the other (reshape.c).
+ * 6. If an exact order can't be had though memory is freed, all folios of one aligned run are
  *    evicted.
  *
  * Locks: none is held in a wait. The condition's mutex has RANK_POLICY and nothing is taken inside.
@@ -120,7 +122,8 @@ static u64 evict_sectors(u64 want)
 		if (n == 0 && scan == 0)
 			break;
 		for (u32 i = 0; i < n; i++)
-			gone += mapping_evict(batch[i]);
+			gone += folio_half_cold(batch[i]) ? mapping_evict_cold(batch[i]) :
+							    mapping_evict(batch[i]);
 	}
 	return gone;
 }
@@ -135,50 +138,6 @@ static u64 batch_sectors(unsigned order)
 	u64 share = mem_total_bytes() / 64 / SECTOR_SIZE;
 
 	return MAX(MIN(share, (u64)BATCH_SECTORS), (u64)order_sectors(order));
-}
-
-/* Frames [frame, frame + nr) are free or hold folios that lie inside and may go. */
-static bool run_may_go(u32 frame, u32 nr)
-{
-	for (u32 i = 0; i < nr; i++) {
-		struct folio *f = mem_folio_at(frame + i);
-
-		if (!f)
-			continue;
-		if (order_sectors(__atomic_load_n(&f->order, __ATOMIC_RELAXED)) > nr)
-			return false;
-		if (!folio_is_idle(f) || folio_has(f, FOLIO_LOCKED) ||
-		    __atomic_load_n(&f->refs, __ATOMIC_RELAXED) != 1)
-			return false;
-	}
-	return true;
-}
-
-static void evict_frame(u32 frame)
-{
-	struct folio *f = mem_folio_at(frame);
-
-	if (!f || !folio_tryget(f))
-		return;
-	if (mem_folio_at(frame) == f && folio_mapping(f) && folio_trylock(f))
-		mapping_evict(f);
-	else
-		folio_put(f);
-}
-
-/* Makes one aligned run of frames free, if there is one whose folios all may go. */
-static bool evict_run(unsigned order)
-{
-	u32 nr = order_sectors(order), end = ALIGN_DOWN(mem_nr_frames(), nr);
-
-	for (u32 frame = 0; frame < end; frame += nr) {
-		if (!run_may_go(frame, nr))
-			continue;
-		for (u32 i = 0; i < nr; i++)
-			evict_frame(frame + i);
-		return true;
-	}
-	return false;
 }
 
 /* ---- allocating ---- */
@@ -210,7 +169,9 @@ static struct folio *alloc_round(unsigned order, unsigned mflags, bool exact, u6
 	*evicted = 0;
 	if (f)
 		return f;
-	if (exact || !is_fragmented(order))
+	if (is_fragmented(order) && compact_run(order))
+		f = mem_alloc(order, mflags);
+	if (!f && (exact || !is_fragmented(order)))
 		*evicted = evict_sectors(batch_sectors(order));
 	if (*evicted)
 		f = mem_alloc(order, mflags);
@@ -235,7 +196,7 @@ static int alloc_slow(unsigned order, unsigned mflags, bool exact, struct folio 
 	for (unsigned round = 1;; round++) {
 		epoch = reclaim_epoch();
 		if (exact && order > 0 && round > RUN_AFTER)
-			evict_run(order);
+			compact_evict_run(order);
 		f = alloc_round(order, mflags, exact, &evicted);
 		if (f)
 			break;
@@ -243,6 +204,8 @@ static int alloc_slow(unsigned order, unsigned mflags, bool exact, struct folio 
 			progress_ns = now_ns();
 		if (now_ns() - progress_ns > CACHE_RECLAIM_TIMEOUT_MS * NS_PER_MS)
 			return give_up();
+		if (!evicted && compact_split_dirty(batch_sectors(order)))
+			continue;
 		if (evicted && round <= RUN_AFTER)
 			continue;
 		ask_for_progress();

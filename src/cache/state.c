@@ -214,6 +214,27 @@ s32 state_mark_dirty(struct folio *f, u32 first, u32 nr)
 	return change;
 }
 
+void state_split(struct folio *f, struct folio *g)
+{
+	struct folio_state *st = f->state, *up;
+	u32 n = folio_sectors(f);
+
+	if (!st) {
+		folio_flags_set(g, folio_flags(f) & (FOLIO_UPTODATE | FOLIO_DIRTY));
+		return;
+	}
+	up = state_attach(g);
+	bitmap_copy_range(up->uptodate, 0, st->uptodate, n, n);
+	bitmap_copy_range(up->dirty, 0, st->dirty, n, n);
+	bitmap_copy_range(up->poison, 0, st->poison, n, n);
+	state_settle(g);
+	/* The bitmaps of f stay as long as they were; what is behind its end says nothing. */
+	bitmap_clear_range(st->uptodate, n, n);
+	bitmap_clear_range(st->dirty, n, n);
+	bitmap_clear_range(st->poison, n, n);
+	state_settle(f);
+}
+
 /* ---- questions ---- */
 
 /* The bit is not part of what a caller sees of a folio, so a const folio may be asked. */

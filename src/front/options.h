@@ -42,6 +42,7 @@ struct front_opts {
 	char policy[OPTION_WORD_MAX];
 	u64 cache_size;         /* bytes */
 	u64 max_folio;          /* bytes, 0 = by cache size */
+	u64 min_folio;          /* bytes, 0 = one sector */
 	u64 readahead;          /* bytes, 0 = default */
 	u64 commit_s;
 	u64 threads;            /* 0 = by CPUs */

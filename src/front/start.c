@@ -131,6 +131,7 @@ static int start_cache(struct front *fr)
 	const struct cache_config cfg = {
 		.bytes = o->cache_size,
 		.max_order = o->max_folio ? ilog2(o->max_folio >> SECTOR_SHIFT) : 0xff,
+		.min_order = o->min_folio ? ilog2(o->min_folio >> SECTOR_SHIFT) : 0,
 		.policy = o->policy[0] ? o->policy : NULL,
 		.want_writeback = want_writeback,
 		.want_checkpoint = want_checkpoint,
@@ -138,6 +139,11 @@ static int start_cache(struct front *fr)
 	};
 	int err = cache_init(&cfg);
 
+	if (err == -EINVAL && o->min_folio) {
+		log_err("min_folio: larger than the largest folio of this cache "
+			"(1/64 of cache_size, or max_folio)");
+		return EXIT_USAGE;
+	}
 	if (err) {
 		log_err("cache: %s", err_text(err));
 		return EXIT_SYSTEM;

@@ -15,6 +15,8 @@
  *     node. Smaller fragments are anybody's.
  *  6. Memory of descriptors is never given back before mem_fini(); refs is 0 while one is free.
  *  7. Free frames are poisoned for the address sanitizer.
+ *  8. Claimed blocks are free blocks that are in no freemap and not counted as free, until the run
+ *     that they lie in is released.
  */
 #include "mem/mem.h"
 
@@ -47,6 +49,7 @@ enum frame_tag {
 	FRAME_NONE = 0,  /* inside a free block */
 	FRAME_FREE = 1,  /* first frame of a free block; the order is above the tag */
 	FRAME_FOLIO = 2, /* the rest is the address of the descriptor */
+	FRAME_CLAIMED = 3, /* as FRAME_FREE, but out of use: mem_run_claim() */
 	FRAME_TAG_MASK = 7,
 };
 #define FRAME_TAG_SHIFT 3
@@ -180,7 +183,8 @@ static bool spare_refill(void)
 
 /*
  * Somebody with an old pointer may look at any field but the private ones at any time, so those are
- * stored atomically; refs goes last: only who sees it non-zero may rely on the rest.
+ * stored atomically. refs is still 0, and goes last: only who sees it non-zero may rely on the
+ * rest.
  */
 static void folio_setup(struct folio *f, u32 frame, unsigned order)
 {
@@ -192,7 +196,34 @@ static void folio_setup(struct folio *f, u32 frame, unsigned order)
 	f->nr_writeback = 0;
 	f->state = NULL;
 	f->priv = NULL;
-	__atomic_store_n(&f->refs, 1, __ATOMIC_RELEASE);
+}
+
+static void words_fill(u32 frame, unsigned order, u64 word)
+{
+	for (u32 i = 0; i < 1u << order; i++)
+		word_set(frame + i, word);
+}
+
+static u64 folio_word(const struct folio *f)
+{
+	return (u64)(uintptr_t)f | FRAME_FOLIO;
+}
+
+static void count_folios(unsigned order, int change)
+{
+	__atomic_store_n(&mem.nr_folios[order], mem.nr_folios[order] + (u32)change,
+			 __ATOMIC_RELAXED);
+}
+
+static struct folio *spare_take(void)
+{
+	struct folio *f;
+
+	if (!mem.spare && !spare_refill())
+		return NULL;
+	f = mem.spare;
+	mem.spare = f->lru.tqe_next;
+	return f;
 }
 
 static struct folio *alloc_locked(unsigned order, unsigned flags)
@@ -201,15 +232,16 @@ static struct folio *alloc_locked(unsigned order, unsigned flags)
 	struct folio *f;
 	u32 frame;
 
-	if (have < 0 || (!mem.spare && !spare_refill()))
+	if (have < 0)
+		return NULL;
+	f = spare_take();
+	if (!f)
 		return NULL;
 	frame = block_take((unsigned)have, order);
-	f = mem.spare;
-	mem.spare = f->lru.tqe_next;
-	for (u32 i = 0; i < 1u << order; i++)
-		word_set(frame + i, (u64)(uintptr_t)f | FRAME_FOLIO);
-	__atomic_store_n(&mem.nr_folios[order], mem.nr_folios[order] + 1, __ATOMIC_RELAXED);
+	words_fill(frame, order, folio_word(f));
+	count_folios(order, 1);
 	folio_setup(f, frame, order);
+	__atomic_store_n(&f->refs, 1, __ATOMIC_RELEASE);
 	return f;
 }
 
@@ -239,12 +271,110 @@ void mem_free(struct folio *f)
 	ASSERT(f->state == NULL);
 	ASAN_POISON_MEMORY_REGION(folio_data(f), folio_bytes(f));
 	mutex_lock(&mem.lock);
-	for (u32 i = 0; i < folio_sectors(f); i++)
-		word_set(f->frame + i, FRAME_NONE);
-	__atomic_store_n(&mem.nr_folios[f->order], mem.nr_folios[f->order] - 1, __ATOMIC_RELAXED);
+	words_fill(f->frame, f->order, FRAME_NONE);
+	count_folios(f->order, -1);
 	block_give(f->frame, f->order);
 	f->lru.tqe_next = mem.spare;
 	mem.spare = f;
+	mutex_unlock(&mem.lock);
+}
+
+/* ---- other shapes and places ---- */
+
+struct folio *mem_split(struct folio *f)
+{
+	struct folio *g;
+
+	ASSERT(__atomic_load_n(&f->refs, __ATOMIC_RELAXED) == 0 && f->order > 0);
+	mutex_lock(&mem.lock);
+	g = spare_take();
+	if (g) {
+		count_folios(f->order, -1);
+		__atomic_store_n(&f->order, (u8)(f->order - 1), __ATOMIC_RELAXED);
+		count_folios(f->order, 2);
+		folio_setup(g, f->frame + folio_sectors(f), f->order);
+		words_fill(g->frame, g->order, folio_word(g));
+	}
+	mutex_unlock(&mem.lock);
+	return g;
+}
+
+/* Frames of this order that are nobody's until they get a word; false when there are none. */
+static bool frames_take(unsigned order, u32 *frame)
+{
+	int have;
+
+	mutex_lock(&mem.lock);
+	have = block_pick(order, 0);
+	if (have >= 0)
+		*frame = block_take((unsigned)have, order);
+	mutex_unlock(&mem.lock);
+	return have >= 0;
+}
+
+bool mem_move(struct folio *f)
+{
+	u32 from = f->frame, to;
+	void *old = folio_data(f);
+
+	ASSERT(__atomic_load_n(&f->refs, __ATOMIC_RELAXED) == 0);
+	if (f->order > MEM_MOVE_ORDER || !frames_take(f->order, &to))
+		return false;
+	f->frame = to;
+	ASAN_UNPOISON_MEMORY_REGION(folio_data(f), folio_bytes(f));
+	memcpy(folio_data(f), old, folio_bytes(f));
+	ASAN_POISON_MEMORY_REGION(old, folio_bytes(f));
+	mutex_lock(&mem.lock);
+	words_fill(to, f->order, folio_word(f));
+	words_fill(from, f->order, FRAME_NONE);
+	word_set(from, (u64)f->order << FRAME_TAG_SHIFT | FRAME_CLAIMED);
+	mutex_unlock(&mem.lock);
+	return true;
+}
+
+/* Calls what for each block of the run whose first word has this tag. A block of a higher order
+ * than the run's is its buddy's or the run itself. */
+static void run_walk(u32 frame, unsigned order, enum frame_tag tag,
+		     void (*what)(u32 frame, unsigned order))
+{
+	u32 end = frame + (1u << order);
+
+	while (frame < end) {
+		u64 word = mem.word[frame];
+		unsigned k = (unsigned)(word >> FRAME_TAG_SHIFT);
+
+		if ((word & FRAME_TAG_MASK) != tag) {
+			frame++;
+			continue;
+		}
+		what(frame, k);
+		frame += 1u << k;
+	}
+}
+
+static void block_claim(u32 frame, unsigned order)
+{
+	block_remove(frame, order);
+	word_set(frame, (u64)order << FRAME_TAG_SHIFT | FRAME_CLAIMED);
+}
+
+static void block_release(u32 frame, unsigned order)
+{
+	word_set(frame, FRAME_NONE);
+	block_give(frame, order);
+}
+
+void mem_run_claim(u32 frame, unsigned order)
+{
+	mutex_lock(&mem.lock);
+	run_walk(frame, order, FRAME_FREE, block_claim);
+	mutex_unlock(&mem.lock);
+}
+
+void mem_run_release(u32 frame, unsigned order)
+{
+	mutex_lock(&mem.lock);
+	run_walk(frame, order, FRAME_CLAIMED, block_release);
 	mutex_unlock(&mem.lock);
 }
 

@@ -36,7 +36,10 @@ enum folio_flag {
 	FOLIO_QUEUED    = 1u << 12, /* in a queue of the eviction policy; set under RANK_POLICY */
 	FOLIO_MAIN      = 1u << 13, /* that queue is the main one (s3fifo) */
 	FOLIO_UNUSED    = 1u << 14, /* read ahead and not asked for yet */
+	/* One bit for each eighth of the folio that was used again, set with FOLIO_ACCESSED. */
+	FOLIO_HEAT      = 0xffu << 24,
 };
+#define FOLIO_HEAT_SHIFT 24
 
 /*
  * Descriptor of a folio, 64 bytes. index is in sectors of its mapping and a multiple of the folio's
@@ -83,6 +86,27 @@ void mem_fini(void);        /* every folio must have been given back (asserted) 
  */
 struct folio *mem_alloc(unsigned order, unsigned flags);
 void mem_free(struct folio *f);  /* called by the last folio_put() */
+
+/*
+ * Cuts a folio whose references the caller has frozen (refs 0): it keeps its lower half, the upper
+ * half is returned as a new folio with refs 0, no flags and no mapping. NULL without a descriptor.
+ */
+struct folio *mem_split(struct folio *f);
+
+/*
+ * Gives a folio with frozen references, which lies in the claimed run, other frames, and copies its
+ * contents; its old frames belong to the claim. False when there is no free run of its order, or it
+ * is larger than MEM_MOVE_ORDER.
+ */
+#define MEM_MOVE_ORDER 4u   /* 64 KiB: copied in some microseconds */
+bool mem_move(struct folio *f);
+
+/*
+ * Takes what is free in an aligned run of frames out of use, and gives back what is free there
+ * afterwards. One run at a time; the caller sees to that.
+ */
+void mem_run_claim(u32 frame, unsigned order);
+void mem_run_release(u32 frame, unsigned order);
 
 unsigned mem_max_order(void);
 u64 mem_total_bytes(void);

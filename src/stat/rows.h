@@ -45,7 +45,13 @@
 	C(CACHE_EVICTED_BYTES, "cache_evicted", "", "bytes", "bytes of folios evicted")            \
 	C(CACHE_GHOST_HITS, "cache_ghost_hits", "", "", "misses on something evicted lately")      \
 	C(CACHE_DEMOTIONS, "cache_demotions", "", "folios", "folios said to be of no more use")    \
-	C(CACHE_SPLITS, "cache_splits", "", "folios", "folios split to give back a part")          \
+	C(SPLITS_HOT, "folio_splits", "reason=cold", "folios",                                     \
+	  "folios cut in two because one half was not used again, or not dirty")                   \
+	C(SPLITS_DIRTY, "folio_splits", "reason=clean", "folios",                                  \
+	  "folios cut in two because one half was not used again, or not dirty")                   \
+	C(COMPACTIONS, "compactions", "", "runs", "runs of memory made free by moving folios")     \
+	C(COMPACT_FAILS, "compaction_failures", "", "", "attempts that made no run free")          \
+	C(COMPACT_MOVED, "compaction_moved", "", "sectors", "sectors of folios that were moved")   \
 	C(FOLIO_LOCK_WAITS, "folio_lock_waits", "reason=other", "",                                \
 	  "folio locks that had to be waited for")                                                 \
 	C(FOLIO_LOCK_IO_WAITS, "folio_lock_waits", "reason=io", "",                                \

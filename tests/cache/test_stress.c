@@ -13,7 +13,7 @@
 
 static struct mapping map;
 static bool stop; /* atomic */
-static u64 hits, writes, drops;
+static u64 hits, writes, drops, cuts;
 
 static void check_sector(struct folio *f, u64 sector)
 {
@@ -119,6 +119,32 @@ static void do_pin(void)
 	folio_put(f);
 }
 
+/* What reclaim and compaction do under pressure, to whatever folio is there. */
+static void do_reshape(void)
+{
+	u64 at = rnd(SPAN);
+	struct folio *f, *g;
+
+	if (rnd(4) == 0) {
+		compact_run(1 + (unsigned)rnd(6));
+		compact_split_dirty(rnd(64));
+		return;
+	}
+	f = cache_next(&map, &at, SPAN);
+	if (!f)
+		return;
+	folio_lock(f);
+	if (folio_has(f, FOLIO_DEAD) || f->order == 0 || mapping_split(f, &g)) {
+		folio_unlock(f);
+		folio_put(f);
+		return;
+	}
+	__atomic_fetch_add(&cuts, 1, __ATOMIC_RELAXED);
+	folio_unlock(g);
+	folio_put(g);
+	mapping_evict(f);
+}
+
 static void *worker(void *arg)
 {
 	rng = (u64)(uintptr_t)arg;
@@ -139,6 +165,9 @@ static void *worker(void *arg)
 			break;
 		case 5:
 			cache_evict(rnd(8) * SECTOR_SIZE);
+			break;
+		case 6:
+			do_reshape();
 			break;
 		default:
 			do_read(rnd(2) ? rnd(SPAN) : rnd(64));
@@ -183,9 +212,11 @@ static void run(const char *policy, u64 ms)
 	__atomic_store_n(&stop, true, __ATOMIC_RELAXED);
 	for (u64 i = 0; i < THREADS; i++)
 		pthread_join(thread[i], NULL);
-	printf("%s: %llu hits, %llu evictions, %llu writes, %llu dropped\n", policy,
-	       (unsigned long long)hits, (unsigned long long)stat_read(STAT_CACHE_EVICTIONS),
-	       (unsigned long long)writes, (unsigned long long)drops);
+	printf("%s: %llu hits, %llu evictions, %llu writes, %llu drops, %llu cuts, %llu moves\n",
+	       policy, (unsigned long long)hits,
+	       (unsigned long long)stat_read(STAT_CACHE_EVICTIONS), (unsigned long long)writes,
+	       (unsigned long long)drops, (unsigned long long)cuts,
+	       (unsigned long long)stat_read(STAT_COMPACTIONS));
 	settle();
 	finish(&map);
 }
@@ -195,7 +226,8 @@ START_TEST(threads_that_find_evict_drop_and_write_back_see_only_right_sectors)
 	seed();
 	run("s3fifo", 2000);
 	run("lru", 1000);
-	run("clock", 1000);
+	run("clock", 500);
+	run("sieve", 500);
 }
 END_TEST
 
