@@ -2,9 +2,10 @@
  * What an operation on names costs inside the file system, counted: instructions (under valgrind,
  * see bench/names), bytes of the log and tree nodes read. No FUSE, no disk, one thread.
  *
- *	names NR_FILES [NR_MEASURED]
+ *	names fill NR_FILES DEVICE
+ *	names measure NR_FILES NR_MEASURED DEVICE
  *
- * A folder is filled with NR_FILES empty files. Then each operation is done NR_MEASURED times on
+ * DEVICE, an existing file, is formatted and a folder in it is filled with NR_FILES empty files. Then each operation is done NR_MEASURED times on
  * files spread evenly over the folder, and counted. Each phase prints one line: name, operations,
  * bytes of log and nodes read for each operation. Under callgrind each phase dumps its own counts,
  * with its name as the reason.
@@ -70,13 +71,17 @@ static void mount(void)
 	must(fs_iget(fs, FMT_ROOT_INO, &root), "root");
 }
 
-static void remount(void)
+static void mount_filled(void)
+{
+	mount();
+	must(fs_lookup(root, "d", 1, &dir), "lookup");
+}
+
+static void unmount(void)
 {
 	fs_iput(dir);
 	fs_iput(root);
 	must(fs_unmount(fs, false), "unmount");
-	mount();
-	must(fs_lookup(root, "d", 1, &dir), "lookup");
 }
 
 /* ---- the operations, once each ---- */
@@ -185,34 +190,48 @@ static void fill_folder(void)
 	must(fs_sync(fs), "sync");
 }
 
-int main(int argc, char **argv)
+static void fill_device(void)
 {
-	struct cache_config cc = { .bytes = (u64)768 << 20, .max_order = 0xff };
-
-	if (argc < 2 || argc > 3) {
-		fprintf(stderr, "usage: names NR_FILES [NR_MEASURED]\n");
-		return 2;
-	}
-	nr_files = strtoul(argv[1], NULL, 10);
-	nr_measured = argc > 2 ? strtoul(argv[2], NULL, 10) : nr_files;
-	must(nr_files == 0 || nr_measured == 0 || nr_measured > nr_files ? -EINVAL : 0, "count");
-	must(cache_init(&cc), "cache");
-	must(blk_open("ram:2G", BLK_RDWR, NULL, &dev), "device");
 	must(fs_format(dev, &(struct fs_format_opts){ 0 }, NULL), "format");
 	mount();
 	fill_folder();
+	unmount();
+}
+
+static void measure(void)
+{
+	mount_filled();
 	printf("%-14s %8s %10s %8s\n", "operation", "number", "log bytes", "nodes");
-	phase("create", do_create);
-	phase("lookup", do_lookup);
-	remount();
 	phase("lookup-cold", do_lookup);
+	phase("lookup", do_lookup);
+	phase("create", do_create);
 	phase("list", do_list);
 	phase("rename", do_rename);
 	phase("link", do_link);
 	phase("unlink", do_unlink);
-	fs_iput(dir);
-	fs_iput(root);
-	must(fs_unmount(fs, false), "unmount");
+	unmount();
+}
+
+int main(int argc, char **argv)
+{
+	const struct blk_opts sync = { .sync = true, .buffered = true };
+	struct cache_config cc = { .bytes = (u64)768 << 20, .max_order = 0xff };
+
+	bool fill = argc == 4 && !strcmp(argv[1], "fill");
+
+	if (!fill && (argc != 5 || strcmp(argv[1], "measure"))) {
+		fprintf(stderr, "usage: names fill NR DEVICE | names measure NR MEASURED DEVICE\n");
+		return 2;
+	}
+	nr_files = strtoul(argv[2], NULL, 10);
+	nr_measured = fill ? nr_files : strtoul(argv[3], NULL, 10);
+	must(nr_files == 0 || nr_measured == 0 || nr_measured > nr_files ? -EINVAL : 0, "count");
+	must(cache_init(&cc), "cache");
+	must(blk_open(argv[argc - 1], BLK_RDWR, &sync, &dev), "device");
+	if (fill)
+		fill_device();
+	else
+		measure();
 	blk_close(dev);
 	cache_fini();
 	return 0;

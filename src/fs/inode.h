@@ -209,7 +209,8 @@ int file_free_extents(struct fs *fs, u64 ino, struct inode *ip_or_null, u64 from
 int orphan_add_in(struct view *v, u64 ino, u8 kind, u64 size);
 int orphan_remove_in(struct view *v, u64 ino);
 int orphan_recover(struct fs *fs);                    /* at mount */
-int orphan_delete(struct fs *fs, u64 ino);            /* inode without links and users: free all */
+/* inode without links and users: free all; false: it has none of these */
+int orphan_delete(struct fs *fs, u64 ino, bool extents, bool xattrs);
 
 /* flusher.c */
 int flusher_start(struct fs *fs);

@@ -147,13 +147,15 @@ static struct inode *pick_victim(struct fs *fs)
 
 static void delete_inode(struct fs *fs, struct inode *ip)
 {
+	/* Data in the item, in memory and on the disk: there is nothing else. */
+	bool placed = S_ISREG(fs_mode(ip)) && !(ip->inl && ip->inl_on_disk);
 	int r = 0;
 
 	/* With the inode: its delayed ranges and finished writes must not outlive the space. */
-	if (!fs_readonly(fs) && S_ISREG(fs_mode(ip)))
+	if (!fs_readonly(fs) && placed)
 		r = file_free_extents(fs, ip->ino, ip, 0);
 	if (!fs_readonly(fs) && !r)
-		r = orphan_delete(fs, ip->ino);
+		r = orphan_delete(fs, ip->ino, false, ip->attr.xattrs != 0);
 	if (r)
 		log_err("inode %llu could not be deleted: %s; the next mount tries again",
 			(unsigned long long)ip->ino, err_text(r));

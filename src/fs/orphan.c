@@ -123,10 +123,10 @@ static int item_body(struct view *v, void *arg)
 	return 0;
 }
 
-int orphan_delete(struct fs *fs, u64 ino)
+int orphan_delete(struct fs *fs, u64 ino, bool extents, bool xattrs)
 {
-	struct delete d = { .ino = ino, .more = true };
-	int r = file_free_extents(fs, ino, NULL, 0);
+	struct delete d = { .ino = ino, .more = xattrs };
+	int r = extents ? file_free_extents(fs, ino, NULL, 0) : 0;
 
 	while (r == 0 && d.more)
 		r = jnl_run(fs->jnl, XATTRS_A_HANDLE * BTREE_CREDITS, xattrs_body, &d, NULL);
@@ -181,7 +181,7 @@ static int finish(struct fs *fs, struct scan *s)
 	int r = 0;
 
 	if (s->has_item && s->kind == FMT_ORPHAN_DELETE && s->nlink == 0)
-		return orphan_delete(fs, s->ino);
+		return orphan_delete(fs, s->ino, true, true);
 	if (s->has_item && s->kind == FMT_ORPHAN_TRUNCATE)
 		r = file_free_extents(fs, s->ino, NULL,
 				      ALIGN_UP(bytes_to_sectors_up(s->now_size), block));
