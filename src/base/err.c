@@ -84,6 +84,9 @@ static const char *const why_texts[WHY_NR] = {
 	[WHY_ORPHAN] = "orphan: wrong content",
 	[WHY_SYMLINK] = "symbolic link: wrong content",
 	[WHY_INLINE] = "inline data: wrong content",
+	[WHY_DATA_CHECKSUM] = "file data: wrong checksum",
+	[WHY_DATA_BAD] = "file data: lost by a write that failed",
+	[WHY_DATA_TORN] = "file data: torn by a crash",
 };
 
 const char *why_text(enum why why)
@@ -93,32 +96,40 @@ const char *why_text(enum why why)
 	return why_texts[why];
 }
 
-static void corrupt_log(enum why why, u64 ino, u64 sector, u64 nth)
+static void corrupt_log(enum why why, u64 ino, u64 file_sector, u64 sector, u64 nth)
 {
-	char where[64] = "", repeated[48] = "";
+	char where[112] = "", repeated[48] = "";
+	size_t len = 0;
 
 	if (ino != CORRUPT_NO_INO)
 		snprintf(where, sizeof(where), ", inode %llu", (unsigned long long)ino);
-	if (sector != CORRUPT_NO_SECTOR) {
-		size_t len = strlen(where);
-
+	len = strlen(where);
+	if (file_sector != CORRUPT_NO_SECTOR)
+		snprintf(where + len, sizeof(where) - len, ", file sector %llu",
+			 (unsigned long long)file_sector);
+	len = strlen(where);
+	if (sector != CORRUPT_NO_SECTOR)
 		snprintf(where + len, sizeof(where) - len, ", sector %llu",
 			 (unsigned long long)sector);
-	}
 	if (nth > WHY_LOG_FIRST)
 		snprintf(repeated, sizeof(repeated), " (report %llu of this kind)",
 			 (unsigned long long)nth);
 	log_err("corruption: %s%s%s", why_text(why), where, repeated);
 }
 
-int corrupt(enum why why, u64 ino, u64 sector)
+int corrupt_data(enum why why, u64 ino, u64 file_sector, u64 sector)
 {
 	size_t i = (size_t)why < WHY_NR ? (size_t)why : WHY_NONE;
 	u64 nth = __atomic_add_fetch(&why_seen[i], 1, __ATOMIC_RELAXED);
 
 	if (nth <= WHY_LOG_FIRST || is_pow2(nth))
-		corrupt_log(why, ino, sector, nth);
+		corrupt_log(why, ino, file_sector, sector, nth);
 	return -EUCLEAN;
+}
+
+int corrupt(enum why why, u64 ino, u64 sector)
+{
+	return corrupt_data(why, ino, CORRUPT_NO_SECTOR, sector);
 }
 
 u64 corrupt_count(enum why why)

@@ -86,6 +86,10 @@ enum why {
 	WHY_ORPHAN,
 	WHY_SYMLINK,
 	WHY_INLINE,
+	/* contents of files */
+	WHY_DATA_CHECKSUM,
+	WHY_DATA_BAD, /* lost by a failed write */
+	WHY_DATA_TORN, /* an overwrite that a crash cut in two */
 	WHY_NR,
 };
 
@@ -101,6 +105,9 @@ const char *why_text(enum why why);
  * May be called with any lock held.
  */
 int corrupt(enum why why, u64 ino, u64 sector);
+
+/* The same for a sector of a file's data: also says which one of the file. */
+int corrupt_data(enum why why, u64 ino, u64 file_sector, u64 sector);
 
 /* How often corrupt() was called for @why since start. */
 u64 corrupt_count(enum why why);

@@ -91,10 +91,11 @@ struct fmt_geo {
 	u32 bitmap_nr, map_nr;      /* sectors a group: derived */
 };
 
-/* Feature bits: none are defined beyond the base format; unknown ones are refused (incompat), make
- * the mount read-only (ro_compat) or are ignored (compat). FMT_FEATURES_* = known bits. */
+/* Feature bits: unknown ones are refused (incompat), make the mount read-only (ro_compat) or are
+ * ignored (compat). *_KNOWN = known bits. */
+#define FMT_RO_COMPAT_DATASUM (1ull << 0)   /* data sectors are checksummed in the sector map */
 #define FMT_COMPAT_KNOWN     0ull
-#define FMT_RO_COMPAT_KNOWN  0ull
+#define FMT_RO_COMPAT_KNOWN  FMT_RO_COMPAT_DATASUM
 #define FMT_INCOMPAT_KNOWN   0ull
 
 /*
@@ -145,6 +146,8 @@ enum fmt_kind {
 	FMT_KIND_NODE,        /* 4 sectors */
 	FMT_KIND_JNL,         /* 1 sector, journal header; not part of the cache */
 	FMT_KIND_MAX = FMT_KIND_JNL,
+	/* in memory and in records only: a sector of file data, which has no header */
+	FMT_KIND_DATA,
 };
 
 u32 fmt_kind_sectors(enum fmt_kind k);
@@ -209,6 +212,11 @@ _Static_assert(sizeof(struct fmt_map) == SECTOR_SIZE, "map sector size");
 
 enum { FMT_MAP_UNWRITTEN = 0, FMT_MAP_NOCSUM = 1, FMT_MAP_BAD = 2, FMT_MAP_CSUM_MIN = 3 };
 u32 fmt_map_csum(const void *sector);  /* low half of the XXH3-64 of 4 KiB, moved off 0..2 */
+/* Is this what an entry says of a written sector? Without a checksum anything is. */
+static inline bool fmt_map_accepts(u32 entry, const void *sector)
+{
+	return entry < FMT_MAP_CSUM_MIN || entry == fmt_map_csum(sector);
+}
 
 /* ---- B+tree nodes ---- */
 struct fmt_key { u64 a, b; };          /* decoded key: compared as (a, b) */
@@ -311,9 +319,10 @@ enum fmt_rec_type {
 	FMT_REC_WHOLE,        /* payload is the whole buffer (len = its size) */
 	FMT_REC_FILL,         /* `count` u32 entries from byte off become the value in `arg` */
 	FMT_REC_REVOKE,       /* earlier records for buffers at [addr, addr+count) are void */
-	/* sectors [addr, addr+count) are about to be overwritten; payload: new map entries */
+	/* sectors [addr, addr+count) are about to be overwritten; payload: new map entries; arg and
+	 * off name the intent: transaction that logged it first, and its number in that one */
 	FMT_REC_INTENT,
-	FMT_REC_INTENT_END,   /* arg = sequence of the intent; the overwrite is over */
+	FMT_REC_INTENT_END,   /* arg, off: the intent whose overwrites are over */
 	FMT_REC_DATA,         /* payload: data sectors [addr, addr+count) themselves */
 };
 struct fmt_rec {              /* 8-byte aligned; payload follows, padded to 8 */

@@ -200,6 +200,8 @@ int fmt_content_check(const void *buf, enum fmt_kind k, const struct fmt_geo *g)
 		return node_check(buf, g);
 	case FMT_KIND_JNL:
 		return jnl_head_check(buf, g);
+	case FMT_KIND_DATA:
+		break;
 	}
 	return -EUCLEAN;
 }

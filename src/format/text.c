@@ -207,6 +207,8 @@ void fmt_buf_to_text(const void *buf, enum fmt_kind k, FILE *out)
 	case FMT_KIND_JNL:
 		jnl_head_to_text(buf, out);
 		break;
+	case FMT_KIND_DATA:
+		break;
 	}
 }
 

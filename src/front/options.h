@@ -34,6 +34,7 @@ struct front_opts {
 	/* nosuid and nodev are set unless suid and dev are asked for */
 	bool nosuid, nodev, noexec;
 	bool sync, dirsync, nodiratime;
+	bool nodatasum;
 	bool allow_other;
 	bool allow_other_set;         /* said by the user, not by default */
 	bool replace_stale;

@@ -186,6 +186,7 @@ static int mount_fs(struct front *fr)
 		.readonly = o->readonly,
 		.threads = true,
 		.commit_ms = (unsigned)o->commit_s * 1000,
+		.nodatasum = o->nodatasum,
 		.atime = o->atime == FRONT_NOATIME ? FS_NOATIME :
 			 o->atime == FRONT_STRICTATIME ? FS_STRICTATIME : FS_RELATIME,
 		.nodiratime = o->nodiratime,

@@ -15,8 +15,10 @@
  *    when the write was sent.
  * 5. While the item holds bytes that have not reached their sector, nothing is completed: the
  *    new size without them would be a loss.
- * 6. A write into sectors that were written already and do not change the size needs no handle:
- *    only a flush (overwrite_ticket).
+ * 6. A write of sectors whose entries stay (no checksums), that does not change the size, needs no
+ *    handle: only a flush (overwrite_ticket).
+ * 7. What was announced by an intent is closed by the same handle. It need not be committed for
+ *    fsync: the intent is durable and so is the data.
  */
 #include <stdlib.h>
 
@@ -32,7 +34,7 @@ static bool done_join(struct inode *ip, const struct done_io *d)
 {
 	struct done_io *last = TAILQ_LAST(&ip->done, done_list);
 
-	if (!last || !d->nr || last->sector + last->nr != d->sector ||
+	if (!last || !d->nr || last->intent != d->intent || last->sector + last->nr != d->sector ||
 	    last->disk + last->nr != d->disk || last->nr > SPACE_FREE_MAX - d->nr)
 		return false;
 	last->nr += d->nr;
@@ -46,6 +48,7 @@ static void done_add(struct inode *ip, const struct done_io *new)
 	struct done_io *d;
 
 	ip->done_ticket = MAX(ip->done_ticket, new->ticket);
+	ip->done_sectors += new->nr;
 	if (done_join(ip, new))
 		return;
 	/* Forgetting the write would be losing it, and the writer was told that it went well. */
@@ -56,24 +59,39 @@ static void done_add(struct inode *ip, const struct done_io *new)
 	ip->nr_done++;
 }
 
+/* What the map will say of the sectors: their checksums, or after an error that they are bad. */
+static void pending_note(struct inode *ip, const struct iomap_ioend *io)
+{
+	const u32 bad = FMT_MAP_BAD;
+	int r = 0;
+
+	if (!io->error)
+		r = space_pending_set(ip->fs->space, io->disk, io->nr, io->entries);
+	for (u32 i = 0; io->error && i < io->nr && !r; i++)
+		r = space_pending_set(ip->fs->space, io->disk + i, 1, &bad);
+	ASSERT(!r);
+}
+
 void file_ioend(struct iomap_file *f, const struct iomap_ioend *io)
 {
-	struct done_io new = { .sector = io->sector, .disk = io->disk, .nr = io->fresh ? io->nr : 0,
-			       .size_end = io->size_end };
 	struct inode *ip = file_inode(f);
-	int r;
+	struct done_io new = {
+		.sector = io->sector,
+		.disk = io->disk,
+		.nr = io->how == IOMAP_SAME ? 0 : io->nr,
+		.size_end = io->error ? 0 : io->size_end,
+		.intent = io->intent,
+	};
 
-	if (io->error)
+	if (io->error && io->how != IOMAP_OVERWRITE)
 		return;
 	new.ticket = blk_flush_ticket(f->dev);
 	mutex_lock(&ip->state);
-	if (io->fresh) {
-		r = space_pending_set(ip->fs->space, io->disk, io->nr);
-		ASSERT(!r);
-	}
-	if (io->sector == 0)
+	if (new.nr)
+		pending_note(ip, io);
+	if (io->sector == 0 && !io->error)
 		ip->inl_moved = true;
-	if (io->fresh || io->size_end > ip->disk_size || ip->inl_on_disk)
+	if (new.nr || io->size_end > ip->disk_size || ip->inl_on_disk)
 		done_add(ip, &new);
 	else
 		ip->overwrite_ticket = MAX(ip->overwrite_ticket, MAX(new.ticket, (u64)1));
@@ -105,8 +123,29 @@ void done_first_dropped(struct inode *ip)
 
 /* ---- taking back ---- */
 
+static void drop_note(struct dropped *dropped, const struct done_io *d, u32 nr)
+{
+	struct jnl_intent_close *v;
+
+	if (!d->intent)
+		return;
+	v = reallocarray(dropped->v, dropped->nr + 1, sizeof(*v));
+	ASSERT(v);
+	v[dropped->nr++] = (struct jnl_intent_close){ d->intent, nr };
+	dropped->v = v;
+}
+
+void done_dropped(struct dropped *dropped, bool published)
+{
+	/* If not, they stay open: a recovery finds out what the sectors hold. */
+	for (u32 i = 0; published && i < dropped->nr; i++)
+		jnl_intent_drop(dropped->v[i].intent, dropped->v[i].nr);
+	free(dropped->v);
+}
+
 /* Cuts one entry; a piece behind the cut becomes an entry of its own. */
-static void clip_one(struct inode *ip, struct done_io *d, u64 start, u64 end)
+static void clip_one(struct inode *ip, struct done_io *d, u64 start, u64 end,
+		     struct dropped *dropped)
 {
 	u64 from = MAX(start, d->sector), to = MIN(end, d->sector + d->nr);
 	struct done_io *tail;
@@ -114,6 +153,8 @@ static void clip_one(struct inode *ip, struct done_io *d, u64 start, u64 end)
 	if (from >= to)
 		return;
 	space_pending_clear(ip->fs->space, d->disk + (from - d->sector), (u32)(to - from));
+	drop_note(dropped, d, (u32)(to - from));
+	ip->done_sectors -= to - from;
 	if (to < d->sector + d->nr) {
 		tail = malloc(sizeof(*tail));
 		ASSERT(tail);
@@ -127,14 +168,14 @@ static void clip_one(struct inode *ip, struct done_io *d, u64 start, u64 end)
 	d->nr = (u32)(from - d->sector);
 }
 
-void done_clip(struct inode *ip, u64 start, u64 end, u64 size)
+void done_clip(struct inode *ip, u64 start, u64 end, u64 size, struct dropped *dropped)
 {
 	struct done_io *d;
 
 	mutex_lock(&ip->state);
 	ASSERT(TAILQ_EMPTY(&ip->completing));
 	TAILQ_FOREACH (d, &ip->done, link) {
-		clip_one(ip, d, start, end);
+		clip_one(ip, d, start, end, dropped);
 		d->size_end = MIN(d->size_end, size);
 	}
 	mutex_unlock(&ip->state);
@@ -149,6 +190,9 @@ struct complete {
 	size_t from, to;                /* of this handle */
 	u64 size;                       /* to be set by it; 0 = none */
 	bool was_inline;
+	bool fresh;                     /* it does more than closing intents */
+	struct jnl_intent_close *close; /* of this handle, one for each intent */
+	u32 nr_close;
 };
 
 static int by_disk(const void *x, const void *y)
@@ -174,9 +218,28 @@ static void complete_published(void *arg, u64 seq)
 	}
 	if (c->was_inline)
 		ip->inl_on_disk = false;
-	ip->sync_seq = MAX(ip->sync_seq, seq);
-	ip->datasync_seq = MAX(ip->datasync_seq, seq);
+	if (c->fresh) {
+		ip->sync_seq = MAX(ip->sync_seq, seq);
+		ip->datasync_seq = MAX(ip->datasync_seq, seq);
+	}
 	mutex_unlock(&ip->state);
+}
+
+/* The size, and the end of inline data, if there is something to say. */
+static int item_in(struct view *v, struct complete *c)
+{
+	struct inode *ip = c->edit.ip;
+	int r = 0;
+
+	inode_edit_begin(&c->edit, ip);
+	c->was_inline = c->size && ip->inl_on_disk;
+	if (!c->was_inline && c->size <= c->edit.disk_size)
+		return 0;
+	c->fresh = true;
+	c->edit.disk_size = MAX(c->edit.disk_size, c->size);
+	if (c->was_inline)
+		r = inline_clear_in(v, &c->edit);
+	return r ? r : inode_edit_end(v, &c->edit);
 }
 
 static int complete_body(struct view *v, void *arg)
@@ -185,20 +248,37 @@ static int complete_body(struct view *v, void *arg)
 	struct inode *ip = c->edit.ip;
 	int r = 0;
 
-	inode_edit_begin(&c->edit, ip);
-	for (size_t i = c->from; i < c->to && !r; i++)
-		if (c->io[i]->nr)
-			r = space_map_set(v, ip->fs->space, c->io[i]->disk, c->io[i]->nr,
-					  FMT_MAP_NOCSUM);
-	if (r)
-		return r;
-	c->was_inline = c->size && ip->inl_on_disk;
-	c->edit.disk_size = MAX(c->edit.disk_size, c->size);
-	if (c->was_inline)
-		r = inline_clear_in(v, &c->edit);
+	c->fresh = false;
+	for (size_t i = c->from; i < c->to && !r; i++) {
+		const struct done_io *d = c->io[i];
+
+		if (d->nr)
+			r = space_map_complete(v, ip->fs->space, d->disk, d->nr);
+		c->fresh |= d->nr && !d->intent;
+	}
+	for (u32 i = 0; i < c->nr_close && !r; i++)
+		r = view_intent_close(v, &c->close[i]);
 	if (!r)
-		r = inode_edit_end(v, &c->edit);
+		r = item_in(v, c);
 	return r ? r : view_on_publish(v, complete_published, c);
+}
+
+/* Rule 7: how many sectors of each intent this handle closes. */
+static void count_closed(struct complete *c)
+{
+	c->nr_close = 0;
+	for (size_t i = c->from; i < c->to; i++) {
+		struct jnl_intent *in = c->io[i]->intent;
+		u32 k = 0;
+
+		if (!in || !c->io[i]->nr)
+			continue;
+		while (k < c->nr_close && c->close[k].intent != in)
+			k++;
+		if (k == c->nr_close)
+			c->close[c->nr_close++] = (struct jnl_intent_close){ in, 0 };
+		c->close[k].nr += c->io[i]->nr;
+	}
 }
 
 /* Entries from c->from that fit into one handle. */
@@ -231,7 +311,8 @@ static int collect(struct inode *ip, u64 ticket, struct complete *c)
 
 	mutex_lock(&ip->state);
 	c->io = malloc(MAX(ip->nr_done, 1u) * sizeof(struct done_io *));
-	if (!c->io)
+	c->close = malloc(MAX(ip->nr_done, 1u) * sizeof(*c->close));
+	if (!c->io || !c->close)
 		r = -ENOMEM;
 	for (d = TAILQ_FIRST(&ip->done); d && !r; d = next) {
 		next = TAILQ_NEXT(d, link);
@@ -240,6 +321,7 @@ static int collect(struct inode *ip, u64 ticket, struct complete *c)
 		TAILQ_REMOVE(&ip->done, d, link);
 		TAILQ_INSERT_TAIL(&ip->completing, d, link);
 		ip->nr_done--;
+		ip->done_sectors -= d->nr;
 		c->io[n++] = d;
 	}
 	mutex_unlock(&ip->state);
@@ -256,6 +338,7 @@ static void put_back(struct inode *ip)
 		TAILQ_REMOVE(&ip->completing, d, link);
 		TAILQ_INSERT_HEAD(&ip->done, d, link);
 		ip->nr_done++;
+		ip->done_sectors += d->nr;
 		ip->done_ticket = MAX(ip->done_ticket, d->ticket);
 	}
 	mutex_unlock(&ip->state);
@@ -273,6 +356,7 @@ static int complete_some(struct inode *ip, u64 ticket)
 		size = MAX(size, c.io[i]->size_end);
 	while (!r && c.from < c.nr) {
 		choose(&c, &ip->fs->geo);
+		count_closed(&c);
 		c.size = c.to == c.nr ? size : 0;
 		r = jnl_run(ip->fs->jnl, COMPLETE_CREDITS + 4 + BTREE_CREDITS, complete_body, &c,
 			    NULL);
@@ -280,15 +364,16 @@ static int complete_some(struct inode *ip, u64 ticket)
 			c.from = c.to;
 	}
 	put_back(ip);
+	free(c.close);
 	free(c.io);
 	return r;
 }
 
-static enum fs_omit omitted;
+enum fs_omit fs_omitted;
 
 void fs_omit(enum fs_omit what)
 {
-	omitted = what;
+	fs_omitted = what;
 }
 
 int file_complete(struct inode *ip)
@@ -304,7 +389,7 @@ int file_complete(struct inode *ip)
 	mutex_unlock(&ip->state);
 	if (nothing)
 		return 0;
-	r = omitted == FS_OMIT_DATA_FLUSH ? 0 : blk_flush_upto(ip->fs->dev, ticket);
+	r = fs_omitted == FS_OMIT_DATA_FLUSH ? 0 : blk_flush_upto(ip->fs->dev, ticket);
 	if (r)
 		return r;
 	mutex_lock(&ip->place);

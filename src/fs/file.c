@@ -24,6 +24,7 @@
 void file_inode_init(struct inode *ip)
 {
 	iomap_file_init(&ip->file, &file_iomap_ops, ip->fs->dev, ip->ino);
+	ip->file.nosum = ip->fs->nosum;
 	RB_INIT(&ip->delalloc);
 	TAILQ_INIT(&ip->done);
 	TAILQ_INIT(&ip->completing);

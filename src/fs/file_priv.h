@@ -85,8 +85,20 @@ void file_ioend(struct iomap_file *f, const struct iomap_ioend *io);
 void done_size(struct inode *ip, u64 size);
 /* Sector 0 was dropped: the bytes in an item that the file has left are the file's no more. */
 void done_first_dropped(struct inode *ip);
-/* Forgets finished writes of [start, end) sectors, and sizes beyond `size`. place held. */
-void done_clip(struct inode *ip, u64 start, u64 end, u64 size);
+/*
+ * Forgets finished writes of [start, end) sectors, and sizes beyond `size`. place held. Sectors
+ * that were announced are put on `dropped`; done_dropped() closes their intents, once their entries
+ * are 0 by a published transaction.
+ */
+struct dropped { struct jnl_intent_close *v; u32 nr; };
+void done_clip(struct inode *ip, u64 start, u64 end, u64 size, struct dropped *dropped);
+void done_dropped(struct dropped *dropped, bool published);
+
+/* ---- inplace.c: operations of struct iomap_ops ---- */
+int file_read_logged(struct iomap_file *f, u64 disk, void *buf);
+int file_write_how(struct iomap_file *f, u64 disk, u32 nr, u8 *how);
+int file_write_settle(struct iomap_file *f, u64 disk, u32 nr);
+int file_announce(struct iomap_file *f, struct iomap_overwrite *ow, unsigned nr, bool drained);
 
 /* ---- inline.c ---- */
 int file_inline_read(struct iomap_file *f, void *buf);

@@ -28,6 +28,7 @@
 #define COMMIT_MS 5000u
 /* Finished writes of one inode that are worth a flush and a handle of their own. */
 #define DONE_MAX 4096u
+#define DONE_SECTORS_MAX (JNL_INTENT_SECTORS / 2)
 
 static u64 age_ns(const struct fs *fs)
 {
@@ -81,7 +82,7 @@ static int flush_one(struct inode *ip, bool *more)
 	if (!r && written >= TURN_SECTORS)
 		*more = true;
 	mutex_lock(&ip->state);
-	few = ip->nr_done < DONE_MAX;
+	few = ip->nr_done < DONE_MAX && ip->done_sectors < DONE_SECTORS_MAX;
 	mutex_unlock(&ip->state);
 	if (few)
 		return r;

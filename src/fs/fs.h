@@ -33,6 +33,7 @@ struct fs_opts {
 	/* flusher and commit threads; tests without drive fs_tick() themselves */
 	bool threads;
 	unsigned commit_ms;    /* 0 = 5000 */
+	bool nodatasum;        /* what is written from now on gets no checksum */
 	enum { FS_RELATIME, FS_NOATIME, FS_STRICTATIME } atime;
 	bool nodiratime;       /* FS_NOATIME for directories */
 	void (*on_readonly)(void *arg, int error);
@@ -69,6 +70,7 @@ struct fs_format_opts {
 	s64 time;              /* 0 = now */
 	u32 root_uid, root_gid;
 	bool discard;          /* tell the device that the space holds nothing; may fail */
+	bool no_datasum;       /* without the feature: no checksums of file data */
 	/* Called once before the first write, when what can be refused was refused; may be NULL.
 	 * An error ends the formatting, and nothing was changed here. */
 	int (*before_write)(void *arg);
@@ -172,7 +174,11 @@ int fs_listxattr(struct inode *ip, char *buf, size_t size);
 int fs_removexattr(struct inode *ip, const char *name);
 
 /* As jnl_omit(), for the crash simulator: leave out one rule and see it caught. */
-enum fs_omit { FS_OMIT_NONE, FS_OMIT_DATA_FLUSH /* before finished writes are completed */ };
+enum fs_omit {
+	FS_OMIT_NONE,
+	FS_OMIT_DATA_FLUSH,     /* before finished writes are completed */
+	FS_OMIT_INTENT_COMMIT,  /* before overwrites are sent */
+};
 void fs_omit(enum fs_omit what);
 
 #endif

@@ -39,6 +39,7 @@ struct done_io {
 	u32 nr;
 	u64 size_end;               /* bytes */
 	u64 ticket;                 /* blk_flush_ticket() taken after the I/O */
+	struct jnl_intent *intent;  /* that announced it, or NULL */
 };
 TAILQ_HEAD(done_list, done_io);
 
@@ -70,12 +71,15 @@ struct inode {
 	struct done_list done;      /* under state */
 	struct done_list completing; /* out of done, in a completion handle; under state */
 	u32 nr_done;                /* entries of done; under state */
+	u64 done_sectors;           /* theirs; under state */
 	u64 done_ticket;            /* the newest in done; under state */
 	/*
 	 * RANK_MAPPING_INVAL: who gives delayed ranges a place, completes, or takes either away
 	 * (truncate, punch)
 	 */
 	struct mutex place;
+	/* sectors that stay with the file became unwritten in it; 0 = none; under state */
+	u64 unwritten_seq;
 	/* looked up last, if seq == map_seq; under state */
 	struct { u64 start, nr, disk, seq; } extent;
 	/* the disk holds zeroes behind the end of file in its sector; under lock */
@@ -109,6 +113,7 @@ struct fs {
 	struct space *space;
 	struct jnl_recovery recovery;
 	bool readonly;
+	bool nosum;                 /* new data gets no checksums */
 	struct mutex rename;        /* RANK_RENAME */
 	/* inode table (inode.c) */
 	struct mutex table_lock;    /* RANK_INODE_TABLE */
@@ -185,6 +190,7 @@ void inode_touch_write(struct inode *ip, bool kill_suid);
 
 /* sync.c */
 int inode_flush_overwrites(struct inode *ip); /* what was written in place becomes durable */
+int fs_complete_all(struct fs *fs);           /* what has finished, of all queued inodes */
 /* complete and store all queued inodes; for the commit thread */
 void fs_pre_commit(struct fs *fs);
 void fs_pre_commit_stop(struct fs *fs); /* not from here on; waits for the one that runs */
@@ -211,6 +217,8 @@ int orphan_remove_in(struct view *v, u64 ino);
 int orphan_recover(struct fs *fs);                    /* at mount */
 /* inode without links and users: free all; false: it has none of these */
 int orphan_delete(struct fs *fs, u64 ino, bool extents, bool xattrs);
+
+extern enum fs_omit fs_omitted;
 
 /* flusher.c */
 int flusher_start(struct fs *fs);

@@ -53,6 +53,7 @@ int fs_format_plan(u64 dev_sectors, const struct fs_format_opts *o, struct fmt_g
 	r = fmt_geo_make(nr, o->block_bytes ? o->block_bytes : DEFAULT_BLOCK, o->jnl_sectors, &g);
 	if (r)
 		return r;
+	g.ro_compat = o->no_datasum ? 0 : FMT_RO_COMPAT_DATASUM;
 	*out = g;
 	return 0;
 }

@@ -271,7 +271,11 @@ int space_free(struct view *v, struct space *sp, u64 sector, u32 nr)
 	r = space_locate(sp->geo, sector, nr, &group, &pos);
 	if (r == 0)
 		r = space_give(v, sp, group, pos, nr);
-	return r ? r : space_map_clear(v, group, pos, nr);
+	if (r == 0)
+		r = space_map_clear(v, group, pos, nr);
+	if (r == 0)
+		view_forget_data(v, sector, nr);
+	return r;
 }
 
 /* ---- reservations ---- */
@@ -494,8 +498,8 @@ void space_close(struct space *sp)
 {
 	if (!sp)
 		return;
-	for (u32 g = 0; sp->group && g < sp->geo->nr_groups; g++)
-		free(sp->group[g].pending);
+	if (sp->group)
+		space_pending_free(sp);
 	free(sp->group);
 	free(sp->scratch.change);
 	mutex_fini(&sp->lock);

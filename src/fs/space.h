@@ -82,16 +82,21 @@ int space_free(struct view *v, struct space *sp, u64 sector, u32 nr);
 int space_free_node(struct view *v, u64 sector);     /* calls view_forget() too */
 
 /* ---- sector map ---- */
-/* Entries; pending written sectors count as FMT_MAP_NOCSUM. Reads through jnl_read; any context
- * that may do I/O. [sector, sector + nr) may cross groups; entries of a group's own metadata are
- * 0. */
+/* Entries; those that are pending count. Reads through jnl_read; any context that may do I/O.
+ * [sector, sector + nr) may cross groups; entries of a group's own metadata are 0. */
 int space_map_read(struct space *sp, u64 sector, u32 nr, u32 *entries);
 /* In a body: set the entries to one value (FMT_MAP_*) and clear pending bits at publish.
  * Credits: SPACE_CREDITS_MAP(nr). The range lies in the space of one group. */
 #define SPACE_CREDITS_MAP(nr) (2u + ((nr) + FMT_MAP_PER_SECTOR - 1u) / FMT_MAP_PER_SECTOR)
 int space_map_set(struct view *v, struct space *sp, u64 sector, u32 nr, u32 value);
-/* Set/clear the pending written bits. No I/O. -ENOMEM only from set. */
-int space_pending_set(struct space *sp, u64 sector, u32 nr);
+/* The same for pending entries: they become those of the map. */
+int space_map_complete(struct view *v, struct space *sp, u64 sector, u32 nr);
+/*
+ * Entries that finished writes will get when they are completed; until then reading uses them.
+ * No I/O. -ENOMEM only from set.
+ */
+int space_pending_set(struct space *sp, u64 sector, u32 nr, const u32 *entries);
 void space_pending_clear(struct space *sp, u64 sector, u32 nr);
+bool space_pending_any(struct space *sp, u64 sector, u32 nr);
 
 #endif

@@ -12,8 +12,14 @@ struct space_group {
 	u32 free;                   /* published free sectors */
 	u32 max_run;                /* no run of free data blocks was longer when last looked */
 	u32 node_from;              /* no place for a node was below when last looked */
-	u32 nr_pending;             /* under lock, as `pending` */
-	u64 *pending;               /* bit a sector: written, not in the map yet; NULL = none */
+	u32 nr_pending;             /* entries, under lock, as `pending` */
+	struct pending **pending;   /* by sector of the map; NULL = none */
+};
+
+/* What entries of one map sector will be: finished writes that are not completed. 0 = not. */
+struct pending {
+	u32 nr;
+	u32 entry[FMT_MAP_PER_SECTOR];
 };
 
 enum change_kind { CHANGE_ALLOC, CHANGE_FREE, CHANGE_WRITTEN };
@@ -95,5 +101,6 @@ void space_now(struct view *v, struct space *sp, struct space_now *out);
 /* ---- space_map.c ---- */
 /* Sets the entries of a range that is being freed to 0. */
 int space_map_clear(struct view *v, u32 group, u32 pos, u32 nr);
+void space_pending_free(struct space *sp);
 
 #endif

@@ -74,6 +74,7 @@ static int check_features(struct fs *fs)
 			 (unsigned long long)unknown);
 		fs->readonly = true;
 	}
+	fs->nosum = fs->opts.nodatasum || !(fs->geo.ro_compat & FMT_RO_COMPAT_DATASUM);
 	return !fs->readonly && blk_is_rdonly(fs->dev) ? -EROFS : 0;
 }
 
@@ -93,6 +94,19 @@ static void pre_commit(void *host)
 	fs_pre_commit(host);
 }
 
+/* Overwrites that the crash cut in two: readable, and neither old nor new. */
+static void report_torn(const struct fs *fs)
+{
+	const struct jnl_recovery *rec = &fs->recovery;
+
+	for (u64 i = 0; i < MIN(rec->torn, (u64)JNL_TORN_MAX); i++)
+		corrupt(WHY_DATA_TORN, CORRUPT_NO_INO, rec->torn_sector[i]);
+	if (rec->recovered_new || rec->recovered_old || rec->torn)
+		log_info("overwrites under way at the crash: %llu sectors new, %llu old, %llu torn",
+			 (unsigned long long)rec->recovered_new,
+			 (unsigned long long)rec->recovered_old, (unsigned long long)rec->torn);
+}
+
 static int open_journal(struct fs *fs)
 {
 	struct jnl_config cfg = {
@@ -109,6 +123,7 @@ static int open_journal(struct fs *fs)
 
 	if (r || fs->recovery.was_clean)
 		return r;
+	report_torn(fs);
 	log_info("recovered %llu transactions with %llu records in %llu buffers%s",
 		 (unsigned long long)fs->recovery.transactions,
 		 (unsigned long long)fs->recovery.records,

@@ -2,10 +2,10 @@
  * Making things durable: fsync, sync, and what the commit thread and the flusher need stored first.
  *
  * Rules:
- *  1. fsync of a file: its dirty sectors are written; new space is completed (flush, then a handle
- *     that sets map entries and size); overwrites are flushed; the item is stored; the transaction
- *     is committed. Each step is skipped when there is nothing for it: an fsync with nothing to do
- *     does no I/O.
+ *  1. fsync of a file: the item is stored; its dirty sectors are written; what was written is
+ *     completed (flush, then a handle that sets map entries and size); the transaction is
+ *     committed; overwrites that need no completion are flushed. Each step is skipped when there
+ *     is nothing for it: an fsync with nothing to do does no I/O.
  *  2. sync_seq is the newest transaction with a change of this inode, of its names or its space,
  *     and datasync_seq leaves out those that only moved times. They are read after the item was
  *     stored.
@@ -57,29 +57,37 @@ static int sync_data(struct inode *ip)
 	int r = iomap_writeback(&ip->file, 0, INT64_MAX, IOMAP_WB_WAIT, 0, NULL), done;
 
 	done = file_complete(ip);
-	if (!r)
-		r = done;
-	return r ? r : inode_flush_overwrites(ip);
+	return r ? r : done;
+}
+
+static int sync_item(struct inode *ip, bool datasync)
+{
+	return must_store(ip, datasync) ? inode_store(ip) : 0;
 }
 
 int fs_fsync(struct inode *ip, bool datasync)
 {
+	bool data = S_ISREG(fs_mode(ip));
 	u64 seq;
-	int r = 0;
+	int r;
 
 	if (ip->fs->readonly)
 		return 0;
 	stat_trace(TRACE_FSYNC, ip->ino, 0, datasync);
-	if (S_ISREG(fs_mode(ip)))
+	/* First, so that the commit of an intent takes it along. */
+	r = sync_item(ip, datasync);
+	if (!r && data)
 		r = sync_data(ip);
-	if (!r && must_store(ip, datasync))
-		r = inode_store(ip);
+	if (!r)
+		r = sync_item(ip, datasync);
 	if (r)
 		return r;
 	mutex_lock(&ip->state);
 	seq = datasync ? ip->datasync_seq : ip->sync_seq;
 	mutex_unlock(&ip->state);
-	return seq ? jnl_commit(ip->fs->jnl, seq) : 0;
+	r = seq ? jnl_commit(ip->fs->jnl, seq) : 0;
+	/* Last: the flush of a commit serves, too. */
+	return r || !data ? r : inode_flush_overwrites(ip);
 }
 
 int fs_flush(struct inode *ip, u32 *error_cursor)
@@ -130,14 +138,14 @@ static int complete_and_store(struct inode *ip)
 	return r ? r : stored;
 }
 
-static int store_all(struct fs *fs)
+static int for_all_dirty(struct fs *fs, int (*fn)(struct inode *ip))
 {
 	struct inode **all;
 	u64 nr;
 	int r = hold_dirty(fs, &all, &nr);
 
 	for (u64 i = 0; i < nr; i++) {
-		int one = complete_and_store(all[i]);
+		int one = fn(all[i]);
 
 		if (one && !r)
 			r = one;
@@ -145,6 +153,16 @@ static int store_all(struct fs *fs)
 	}
 	free(all);
 	return r;
+}
+
+static int store_all(struct fs *fs)
+{
+	return for_all_dirty(fs, complete_and_store);
+}
+
+int fs_complete_all(struct fs *fs)
+{
+	return for_all_dirty(fs, file_complete);
 }
 
 void fs_pre_commit(struct fs *fs)

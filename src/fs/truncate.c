@@ -97,6 +97,8 @@ static void free_published(void *arg, u64 seq)
 	file_map_changed(ip);
 	if (a->was_inline)
 		ip->inl_on_disk = false;
+	if (a->set_size)
+		ip->unwritten_seq = seq;
 	ip->sync_seq = MAX(ip->sync_seq, seq);
 	ip->datasync_seq = MAX(ip->datasync_seq, seq);
 	mutex_unlock(&ip->state);
@@ -142,6 +144,7 @@ static int free_all(struct free_run *a)
 static int forget_and_free(struct inode *ip, struct free_run *a, u64 clip_from)
 {
 	struct delalloc *spare = malloc(sizeof(*spare));
+	struct dropped dropped = { 0 };
 	u64 give_back;
 	int r;
 
@@ -151,8 +154,9 @@ static int forget_and_free(struct inode *ip, struct free_run *a, u64 clip_from)
 	mutex_lock(&ip->state);
 	give_back = delalloc_remove(ip, a->from, a->to, false, &spare);
 	mutex_unlock(&ip->state);
-	done_clip(ip, clip_from, a->to, a->set_size ? a->size : UINT64_MAX);
+	done_clip(ip, clip_from, a->to, a->set_size ? a->size : UINT64_MAX, &dropped);
 	r = free_all(a);
+	done_dropped(&dropped, !r);
 	mutex_unlock(&ip->place);
 	space_unreserve(ip->fs->space, give_back);
 	free(spare);

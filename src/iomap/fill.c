@@ -29,6 +29,7 @@ static int iomap_fill(struct mapping *m, struct folio *folio, u32 first, u32 nr)
 /* ---- asynchronous ---- */
 
 struct async_fill {
+	struct iomap_file *file;
 	struct folio *folio;
 	u32 pending;                    /* requests under way, and one for the submitter; atomic */
 };
@@ -53,8 +54,9 @@ static void async_done(struct blk_io *io)
 	struct request *rq = container_of(io, struct request, io);
 	struct async_fill *a = io->arg;
 
-	for (unsigned i = 0; i < io->nr_iov && !io->res; i++)
-		folio_mark_uptodate(rq->piece[i].folio, rq->piece[i].first, rq->piece[i].nr);
+	/* What does not match is poisoned: the next reader gets the error. */
+	if (!io->res)
+		request_verify(a->file, rq);
 	request_free(rq);
 	async_put(a);
 }
@@ -103,7 +105,7 @@ static int iomap_fill_async(struct mapping *m, struct folio *folio)
 		free(a);
 		return r;
 	}
-	*a = (struct async_fill){ .folio = folio, .pending = 1 };
+	*a = (struct async_fill){ .file = plan.file, .folio = folio, .pending = 1 };
 	async_submit(&plan, a);
 	async_put(a);
 	return 0;

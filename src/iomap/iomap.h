@@ -47,15 +47,32 @@ struct iomap {
 
 struct iomap_file;
 
+/* What a sector's map entry asks of a write in place. */
+enum iomap_how {
+	IOMAP_NEW,       /* nothing that must survive: the entry is set after the write */
+	IOMAP_OVERWRITE, /* the entry is a checksum: the write is announced before, then as above */
+	IOMAP_SAME,      /* written without checksum before and after: the entry stays */
+};
+
 /* A finished write of one contiguous range of a file to one contiguous range of the disk. */
 struct iomap_ioend {
 	struct iomap_file *file;
 	u64 sector;      /* file offset in sectors */
 	u64 disk;
 	u32 nr;          /* sectors */
-	bool fresh;      /* some sector was unwritten by the map when it was submitted */
+	enum iomap_how how;
+	const u32 *entries; /* their new map entries */
+	void *intent;    /* IOMAP_OVERWRITE: from iomap_ops.announce */
 	u64 size_end;    /* bytes: min(end of the range, file size in memory at submission) */
 	int error;
+};
+
+/* An overwrite that is about to be sent. */
+struct iomap_overwrite {
+	u64 disk;
+	u32 nr;
+	const u32 *entries;
+	void *intent;    /* set by iomap_ops.announce, kept for the ioend */
 };
 
 struct iomap_ops {
@@ -80,6 +97,25 @@ struct iomap_ops {
 	 */
 	int (*map_entries)(struct iomap_file *f, u64 disk, u32 nr, u32 *entries);
 	/*
+	 * 1: the newest version of the disk sector is not in its place, and was copied to buf.
+	 * 0: it is in its place.
+	 */
+	int (*read_logged)(struct iomap_file *f, u64 disk, void *buf);
+	/*
+	 * How nr sectors that are about to be written in place are to be treated. Folio locked, and
+	 * under no writeback. -EAGAIN: something else must be done first, by write_settle() without
+	 * any folio lock or write under way; then ask again.
+	 */
+	int (*write_how)(struct iomap_file *f, u64 disk, u32 nr, u8 *how);
+	int (*write_settle)(struct iomap_file *f, u64 disk, u32 nr);
+	/*
+	 * IOMAP_OVERWRITE: makes the announcement durable. -EBUSY: too much is under way; once all
+	 * writes of this thread have ended, again with drained = true, which waits. On another
+	 * error nothing was announced.
+	 */
+	int (*announce)(struct iomap_file *f, struct iomap_overwrite *ow, unsigned nr,
+			bool drained);
+	/*
 	 * Contents of an INLINE file: up to SECTOR_SIZE bytes, zero padded by the caller.
 	 * Returns length.
 	 */
@@ -100,6 +136,7 @@ struct iomap_file {
 	struct blk_dev *dev;
 	u64 size;                /* bytes, in memory; atomic; changed under the inode lock */
 	u64 ino;                 /* for messages */
+	bool nosum;              /* new contents get no checksum; set by the file system */
 };
 
 void iomap_file_init(struct iomap_file *f, const struct iomap_ops *ops, struct blk_dev *dev,

@@ -43,6 +43,7 @@ void iomap_file_init(struct iomap_file *f, const struct iomap_ops *ops, struct b
 	f->dev = dev;
 	f->size = 0;
 	f->ino = ino;
+	f->nosum = false;
 }
 
 void iomap_file_fini(struct iomap_file *f)

@@ -8,6 +8,8 @@
  *    been written and evicted between the lookup and the read.
  * 3. A request that fails is read again sector by sector, so that one bad sector costs only
  *    itself.
+ * 4. Nothing becomes uptodate that does not match its map entry. One hash a sector, only here:
+ *    what is in the cache is not hashed again.
  *
  * Locks: the folios of a plan are locked by the caller; lookups may do metadata I/O.
  */
@@ -24,13 +26,15 @@ struct request *request_new(enum blk_op op, u64 sector, u64 disk, unsigned piece
 {
 	unsigned cap = MIN(MAX(pieces, 1u), REQUEST_PIECES_MAX);
 	struct request *rq = malloc(sizeof(*rq) + cap * (sizeof(struct iovec) +
-							   sizeof(struct request_piece)));
+							   sizeof(struct request_piece)) +
+				    BLK_MAX_IO_SECTORS * sizeof(u32));
 
 	if (!rq)
 		return NULL;
 	memset(rq, 0, sizeof(*rq));
 	rq->cap = cap;
 	rq->piece = (struct request_piece *)(rq->iov + cap);
+	rq->sum = (u32 *)(rq->piece + cap);
 	rq->sector = sector;
 	rq->io.op = op;
 	rq->io.kind = BLK_DATA;
@@ -95,7 +99,8 @@ static void plan_zero(struct folio *folio, u32 first, u32 nr)
 	folio_mark_uptodate(folio, first, nr);
 }
 
-static int plan_read(struct read_plan *p, struct folio *folio, u32 first, u32 nr, u64 disk)
+static int plan_read(struct read_plan *p, struct folio *folio, u32 first, u32 nr, u64 disk,
+		     const u32 *entries)
 {
 	struct request *rq = TAILQ_LAST(&p->reqs, request_list);
 	u64 sector = folio->index + first;
@@ -106,9 +111,45 @@ static int plan_read(struct read_plan *p, struct folio *folio, u32 first, u32 nr
 			return plan_fail(p, -ENOMEM);
 		TAILQ_INSERT_TAIL(&p->reqs, rq, link);
 	}
+	memcpy(rq->sum + rq->io.nr, entries, nr * sizeof(*entries));
 	request_add(rq, folio, first, nr);
 	p->nr_sectors += nr;
 	return 0;
+}
+
+enum sector_kind { SECTOR_ZERO, SECTOR_BAD, SECTOR_LOGGED, SECTOR_IN_PLACE };
+
+/* Where a sector's contents are; those in the log are copied at once. */
+static enum sector_kind sector_kind(struct read_plan *p, struct folio *folio, u32 i, u64 disk,
+				    u32 entry)
+{
+	u8 *data = (u8 *)folio_data(folio) + ((size_t)i << SECTOR_SHIFT);
+
+	if (entry == FMT_MAP_UNWRITTEN)
+		return SECTOR_ZERO;
+	if (entry == FMT_MAP_BAD)
+		return SECTOR_BAD;
+	return p->file->ops->read_logged(p->file, disk, data) ? SECTOR_LOGGED : SECTOR_IN_PLACE;
+}
+
+static int plan_run(struct read_plan *p, struct folio *folio, u32 first, u32 nr, u64 disk,
+		    const u32 *entries, enum sector_kind kind)
+{
+	switch (kind) {
+	case SECTOR_ZERO:
+		plan_zero(folio, first, nr);
+		return 0;
+	case SECTOR_BAD:
+		corrupt_data(WHY_DATA_BAD, p->file->ino, folio->index + first, disk);
+		plan_fail(p, -EIO);
+		return 0;
+	case SECTOR_LOGGED:
+		folio_mark_uptodate(folio, first, nr);
+		return 0;
+	case SECTOR_IN_PLACE:
+		break;
+	}
+	return plan_read(p, folio, first, nr, disk, entries);
 }
 
 /* Sectors of one MAPPED range: runs of equal kind by their sector-map entries. */
@@ -116,28 +157,24 @@ static int plan_mapped(struct read_plan *p, struct folio *folio, u32 first, u32 
 {
 	u64 disk = iomap_disk(&p->map, folio->index + first);
 	u32 entries[1u << FOLIO_MAX_ORDER];
-	u32 i, run;
+	enum sector_kind kind, next;
 	int r;
 
 	r = p->file->ops->map_entries(p->file, disk, nr, entries);
 	if (r)
 		return plan_fail(p, r);
-	for (i = 0; i < nr; i += run) {
-		u32 kind = MIN(entries[i], (u32)FMT_MAP_CSUM_MIN);
-		bool zero = kind == FMT_MAP_UNWRITTEN, bad = kind == FMT_MAP_BAD;
-
-		for (run = 1; i + run < nr; run++)
-			if ((entries[i + run] == FMT_MAP_UNWRITTEN) != zero ||
-			    (entries[i + run] == FMT_MAP_BAD) != bad)
+	kind = sector_kind(p, folio, first, disk, entries[0]);
+	for (u32 i = 0, run; i < nr && !r; i += run, kind = next) {
+		next = kind;
+		for (run = 1; i + run < nr; run++) {
+			next = sector_kind(p, folio, first + i + run, disk + i + run,
+					   entries[i + run]);
+			if (next != kind)
 				break;
-		if (zero)
-			plan_zero(folio, first + i, run);
-		else if (bad)
-			plan_fail(p, -EIO);
-		else if ((r = plan_read(p, folio, first + i, run, disk + i)))
-			return r;
+		}
+		r = plan_run(p, folio, first + i, run, disk + i, entries + i, kind);
 	}
-	return 0;
+	return r;
 }
 
 static int plan_inline(struct read_plan *p, struct folio *folio, u32 first, u32 nr)
@@ -187,18 +224,67 @@ int read_plan_add(struct read_plan *p, struct folio *folio, u32 first, u32 nr)
 	return r;
 }
 
+/* One sector was read: is it what was written there last? */
+static int sector_verify(struct iomap_file *f, const struct request_piece *pc, u32 k,
+			 const u8 *data, u64 disk, u32 entry)
+{
+	if (likely(fmt_map_accepts(entry, data)))
+		return 0;
+	corrupt_data(WHY_DATA_CHECKSUM, f->ino, pc->folio->index + pc->first + k, disk);
+	stat_inc(STAT_CHECKSUM_ERRORS);
+	folio_set_poison(pc->folio, pc->first + k, 1);
+	return -EIO;
+}
+
+static int piece_verify(struct iomap_file *f, const struct request_piece *pc, const u8 *data,
+			u64 disk, const u32 *sum)
+{
+	u32 from = 0;
+	int err = 0;
+
+	for (u32 k = 0; k < pc->nr; k++) {
+		if (!sector_verify(f, pc, k, data + ((size_t)k << SECTOR_SHIFT), disk + k, sum[k]))
+			continue;
+		err = -EIO;
+		if (k > from)
+			folio_mark_uptodate(pc->folio, pc->first + from, k - from);
+		from = k + 1;
+	}
+	if (pc->nr > from)
+		folio_mark_uptodate(pc->folio, pc->first + from, pc->nr - from);
+	return err;
+}
+
+int request_verify(struct iomap_file *f, struct request *rq)
+{
+	u32 at = 0;
+	int err = 0;
+
+	for (unsigned i = 0; i < rq->io.nr_iov; i++) {
+		int r = piece_verify(f, &rq->piece[i], rq->iov[i].iov_base, rq->io.sector + at,
+				     rq->sum + at);
+
+		err = err ? err : r;
+		at += rq->piece[i].nr;
+	}
+	return err;
+}
+
 /* A request failed: each of its sectors on its own. */
 static void plan_retry(struct read_plan *p, struct request *rq)
 {
 	u64 disk = rq->io.sector;
+	const u32 *sum = rq->sum;
 
 	for (unsigned i = 0; i < rq->io.nr_iov; i++) {
 		struct request_piece *pc = &rq->piece[i];
 		u8 *data = rq->iov[i].iov_base;
 
-		for (u32 k = 0; k < pc->nr; k++, disk++, data += SECTOR_SIZE) {
+		for (u32 k = 0; k < pc->nr; k++, disk++, sum++, data += SECTOR_SIZE) {
 			int r = blk_read(p->file->dev, disk, data, 1, BLK_DATA);
 
+			if (!r)
+				r = sector_verify(p->file, pc, k, data, disk, *sum);
 			if (r)
 				plan_fail(p, r);
 			else
@@ -225,13 +311,10 @@ int read_plan_run(struct read_plan *p)
 	}
 	blk_batch_fini(&batch);
 	TAILQ_FOREACH (rq, &p->reqs, link) {
-		if (rq->io.res) {
+		if (rq->io.res)
 			plan_retry(p, rq);
-			continue;
-		}
-		for (unsigned i = 0; i < rq->io.nr_iov; i++)
-			folio_mark_uptodate(rq->piece[i].folio, rq->piece[i].first,
-					    rq->piece[i].nr);
+		else if (request_verify(p->file, rq))
+			plan_fail(p, -EIO);
 	}
 	stat_add(STAT_CACHE_FILLS, p->nr_sectors);
 	return p->error;

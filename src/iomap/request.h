@@ -25,9 +25,11 @@ struct request {
 	TAILQ_ENTRY(request) link;
 	u64 sector;                     /* in the file, of the first piece */
 	u64 size_end;                   /* writeback: struct iomap_ioend */
-	bool fresh;                     /* writeback: struct iomap_ioend */
+	enum iomap_how how;             /* the same */
+	void *intent;                   /* the same */
 	unsigned cap;
 	struct request_piece *piece;
+	u32 *sum;                       /* map entries of the sectors, BLK_MAX_IO_SECTORS */
 	struct iovec iov[];
 };
 TAILQ_HEAD(request_list, request);
@@ -63,6 +65,11 @@ void read_plan_fini(struct read_plan *p);
 int read_plan_add(struct read_plan *p, struct folio *folio, u32 first, u32 nr);
 /* Reads everything in one pipeline and marks what succeeded; returns p->error. */
 int read_plan_run(struct read_plan *p);
+/*
+ * A read has ended well: what matches its entry is uptodate, what does not is reported and
+ * poisoned. 0 or -EIO. Folios locked.
+ */
+int request_verify(struct iomap_file *f, struct request *rq);
 
 /*
  * Which of nr (at most SECTORS_DATA_MAX) sectors from `sector`, all inside the mapping m, hold

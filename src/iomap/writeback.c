@@ -8,11 +8,16 @@
  *    comes. Then the lock goes: readers may look, writers wait.
  * 3. Each range ends once: first iomap_ops.ioend, so that a later fill knows that the sectors
  *    are written, then folio_end_writeback(), which wakes writers or makes the range dirty again.
+ *    Its checksum is taken in between: after the flag, before the write is sent.
  * 4. A write that fails is repeated sector by sector, so that only the sectors that really fail
  *    stay dirty.
- * 5. This thread reaps its own I/O. So it never waits for anybody (folio lock, writeback of
+ * 5. Overwrites of checksummed sectors are gathered until they are worth a record in the log
+ *    (iomap_ops.announce), and sent when it is durable, while the writes of the round before are
+ *    still under way.
+ * 6. This thread reaps its own I/O. So it never waits for anybody (folio lock, writeback of
  *    others) while it has writes under way, or two threads could wait for each other.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/err.h"
@@ -24,10 +29,16 @@
 /* A device that fails so many sectors of a request in a row is not asked about the others. */
 #define GIVE_UP_AFTER 8u
 
+/* Overwrites that share one announcement: 8 MiB. */
+#define HELD_MAX 2048u
+#define HELD_SHARE_OF_CACHE 16u
+
+#define SETTLE_TRIES 16u
+
 struct wb_range {
 	u32 first, nr;          /* in the folio */
 	u64 disk;
-	bool fresh;
+	enum iomap_how how;
 };
 
 struct wb {
@@ -35,11 +46,15 @@ struct wb {
 	struct blk_batch batch;
 	struct request *open;           /* being gathered, not sent */
 	struct request_list failed;
+	struct request_list held;       /* overwrites that are not announced yet */
+	u32 nr_held, held_max;          /* their sectors */
 	struct iomap map;
 	u64 start, end;                 /* file sectors */
 	u64 limit;                      /* sectors that may still be written */
 	u64 written;
 	int error;
+	u64 settle;                     /* what write_how() wants settled first */
+	u32 nr_settle;
 	unsigned nr_ranges;             /* of the folio in hand */
 	struct wb_range range[1u << FOLIO_MAX_ORDER];
 };
@@ -60,7 +75,9 @@ static void wb_ioend(struct wb *w, const struct request *rq, u32 skip, u32 nr, i
 		.sector = rq->sector + skip,
 		.disk = rq->io.sector + skip,
 		.nr = nr,
-		.fresh = rq->fresh,
+		.how = rq->how,
+		.entries = rq->sum + skip,
+		.intent = rq->intent,
 		.size_end = MIN(end, rq->size_end),
 		.error = error,
 	};
@@ -138,35 +155,114 @@ static void wb_retry(struct wb *w)
 
 /* ---- sending ---- */
 
+static void wb_wait_own(struct wb *w)
+{
+	blk_batch_wait(&w->batch, 0);
+	wb_retry(w);
+}
+
+/* It can't be announced: as if all its writes had failed before they were sent. */
+static void wb_give_up(struct wb *w, struct request *rq, int error)
+{
+	wb_fail(w, error);
+	stat_add(STAT_WRITEBACK_ERRORS, rq->io.nr);
+	for (unsigned i = 0; i < rq->io.nr_iov; i++)
+		wb_end_piece(rq->piece[i].folio, rq->piece[i].first, rq->piece[i].nr, error);
+	request_free(rq);
+}
+
+static int wb_ask(struct wb *w, struct iomap_overwrite *ow, unsigned nr)
+{
+	int r = w->f->ops->announce(w->f, ow, nr, false);
+
+	if (r != -EBUSY)
+		return r;
+	wb_wait_own(w);
+	return w->f->ops->announce(w->f, ow, nr, true);
+}
+
+/* Rule 5. */
+static void wb_announce(struct wb *w)
+{
+	struct iomap_overwrite *ow;
+	struct request *rq;
+	unsigned nr = 0;
+	int r = -ENOMEM;
+
+	if (TAILQ_EMPTY(&w->held))
+		return;
+	TAILQ_FOREACH(rq, &w->held, link)
+		nr++;
+	ow = calloc(nr, sizeof(*ow));
+	nr = 0;
+	TAILQ_FOREACH(rq, &w->held, link)
+		if (ow)
+			ow[nr++] = (struct iomap_overwrite){ rq->io.sector, rq->io.nr, rq->sum,
+							     NULL };
+	if (ow)
+		r = wb_ask(w, ow, nr);
+	for (nr = 0; (rq = TAILQ_FIRST(&w->held)); nr++) {
+		TAILQ_REMOVE(&w->held, rq, link);
+		if (r) {
+			wb_give_up(w, rq, r);
+			continue;
+		}
+		rq->intent = ow[nr].intent;
+		blk_batch_add(&w->batch, &rq->io);
+	}
+	w->nr_held = 0;
+	free(ow);
+}
+
 static void wb_send(struct wb *w)
 {
 	struct request *rq = w->open;
 
 	w->open = NULL;
-	if (rq)
+	if (!rq)
+		return;
+	if (rq->how != IOMAP_OVERWRITE) {
 		blk_batch_add(&w->batch, &rq->io);
+		return;
+	}
+	TAILQ_INSERT_TAIL(&w->held, rq, link);
+	w->nr_held += rq->io.nr;
+	if (w->nr_held >= w->held_max)
+		wb_announce(w);
 }
 
 /* Nothing is under way afterwards: now this thread may wait for others. */
 static void wb_drain(struct wb *w)
 {
 	wb_send(w);
-	blk_batch_wait(&w->batch, 0);
-	wb_retry(w);
+	wb_announce(w);
+	wb_wait_own(w);
 }
 
 static struct request *wb_request(struct wb *w, u64 sector, const struct wb_range *r)
 {
-	if (w->open && !request_takes(w->open, sector, r->disk, r->nr))
+	if (w->open && (w->open->how != r->how || !request_takes(w->open, sector, r->disk, r->nr)))
 		wb_send(w);
 	if (w->open)
 		return w->open;
 	w->open = request_new(BLK_WRITE, sector, r->disk, REQUEST_PIECES_MAX);
 	if (w->open) {
+		w->open->how = r->how;
 		w->open->io.done = wb_done;
 		w->open->io.arg = w;
 	}
 	return w->open;
+}
+
+/* Rule 2: nobody changes these sectors now. */
+static void wb_sum(const struct wb *w, const struct folio *folio, const struct wb_range *r,
+		   u32 *sum)
+{
+	const u8 *data = (const u8 *)folio_data(folio) + ((size_t)r->first << SECTOR_SHIFT);
+
+	for (u32 i = 0; i < r->nr; i++)
+		sum[i] = w->f->nosum ? FMT_MAP_NOCSUM :
+				       fmt_map_csum(data + ((size_t)i << SECTOR_SHIFT));
 }
 
 /* The range is under writeback; its reference to the folio passes to the request. */
@@ -180,8 +276,8 @@ static void wb_add(struct wb *w, struct folio *folio, const struct wb_range *r, 
 		wb_end_piece(folio, r->first, r->nr, -ENOMEM);
 		return;
 	}
+	wb_sum(w, folio, r, rq->sum + rq->io.nr);
 	request_add(rq, folio, r->first, r->nr);
-	rq->fresh |= r->fresh;
 	rq->size_end = MAX(rq->size_end, MIN((sector + r->nr) << SECTOR_SHIFT, size));
 }
 
@@ -204,17 +300,21 @@ static int wb_map(struct wb *w, u64 sector, u32 nr)
 static int wb_add_range(struct wb *w, struct folio *folio, u32 first, u32 nr)
 {
 	u64 disk = iomap_disk(&w->map, folio->index + first);
-	u32 entries[1u << FOLIO_MAX_ORDER];
-	bool fresh = false;
-	int r;
+	u8 how[1u << FOLIO_MAX_ORDER];
+	int r = w->f->ops->write_how(w->f, disk, nr, how);
 
-	r = w->f->ops->map_entries(w->f, disk, nr, entries);
+	if (r == -EAGAIN) {
+		w->settle = disk;
+		w->nr_settle = nr;
+	}
 	if (r)
 		return r;
-	for (u32 i = 0; i < nr; i++)
-		fresh |= entries[i] == FMT_MAP_UNWRITTEN || entries[i] == FMT_MAP_BAD;
-	ASSERT(w->nr_ranges < ARRAY_LEN(w->range));
-	w->range[w->nr_ranges++] = (struct wb_range){ first, nr, disk, fresh };
+	for (u32 i = 0, run; i < nr; i += run) {
+		for (run = 1; i + run < nr && how[i + run] == how[i]; run++)
+			;
+		ASSERT(w->nr_ranges < ARRAY_LEN(w->range));
+		w->range[w->nr_ranges++] = (struct wb_range){ first + i, run, disk + i, how[i] };
+	}
 	return 0;
 }
 
@@ -307,30 +407,58 @@ static void wb_lock(struct wb *w, struct folio *folio)
 	folio_lock(folio);
 }
 
-static void wb_folio(struct wb *w, struct folio *folio, unsigned flags)
+/* The locked folio's dirty ranges and how to write them. */
+static int wb_plan(struct wb *w, struct folio *folio, u64 size)
 {
 	u64 start = MAX(w->start, folio->index);
 	u64 end = MIN(w->end, folio->index + folio_sectors(folio));
 	u32 at = (u32)(start - folio->index), last = (u32)(end - folio->index), first, nr;
-	u64 size;
 	int r = 0;
 
-	wb_lock(w, folio);
 	w->nr_ranges = 0;
-	if (folio_has(folio, FOLIO_WRITEBACK)) {
-		if (!(flags & IOMAP_WB_WAIT)) {
-			folio_unlock(folio);
-			folio_put(folio);
-			return;
-		}
-		wb_drain(w);
-		folio_wait_writeback(folio);
-	}
-	size = iomap_size(w->f);
 	while (!r && !folio_has(folio, FOLIO_DEAD) &&
 	       folio_next_dirty(folio, at, last, &first, &nr)) {
 		r = wb_run(w, folio, first, nr, size);
 		at = first + nr;
+	}
+	return r;
+}
+
+/* Locked, and under nobody's writeback; false: it is, and that is not waited for. */
+static bool wb_enter(struct wb *w, struct folio *folio, unsigned flags)
+{
+	wb_lock(w, folio);
+	if (!folio_has(folio, FOLIO_WRITEBACK))
+		return true;
+	if (!(flags & IOMAP_WB_WAIT)) {
+		folio_unlock(folio);
+		return false;
+	}
+	wb_drain(w);
+	folio_wait_writeback(folio);
+	return true;
+}
+
+static void wb_folio(struct wb *w, struct folio *folio, unsigned flags)
+{
+	u64 size;
+	int r = 0;
+
+	for (unsigned tries = 0; !r; tries++) {
+		if (!wb_enter(w, folio, flags)) {
+			folio_put(folio);
+			return;
+		}
+		size = iomap_size(w->f);
+		r = wb_plan(w, folio, size);
+		if (r != -EAGAIN || tries == SETTLE_TRIES)
+			break;
+		folio_unlock(folio);
+		wb_drain(w);
+		w->nr_ranges = 0;
+		r = w->f->ops->write_settle(w->f, w->settle, w->nr_settle);
+		if (r)
+			folio_lock(folio);
 	}
 	if (r)
 		wb_fail(w, r);
@@ -360,10 +488,19 @@ static void wb_pass(struct wb *w, unsigned flags)
 
 	blk_batch_init(&w->batch, w->f->dev);
 	TAILQ_INIT(&w->failed);
+	TAILQ_INIT(&w->held);
 	while (w->limit > 0 && (folio = cache_next_dirty(m, &sector, w->end)))
 		wb_folio(w, folio, flags);
 	wb_drain(w);
 	blk_batch_fini(&w->batch);
+}
+
+/* As much as makes the record cheap, and little beside the cache. */
+static u32 held_max(void)
+{
+	u64 share = mem_total_bytes() / HELD_SHARE_OF_CACHE >> SECTOR_SHIFT;
+
+	return (u32)MAX(MIN(share, (u64)HELD_MAX), (u64)1);
 }
 
 int iomap_writeback(struct iomap_file *f, u64 start, u64 end, unsigned flags, u64 nr_max,
@@ -375,6 +512,8 @@ int iomap_writeback(struct iomap_file *f, u64 start, u64 end, unsigned flags, u6
 
 	w.f = f;
 	w.open = NULL;
+	w.nr_held = 0;
+	w.held_max = held_max();
 	w.map.length = 0;
 	w.start = start >> SECTOR_SHIFT;
 	w.end = bytes_to_sectors_up(end);

@@ -39,6 +39,28 @@ static int check_range(struct jnl *j, u64 addr, u32 nr)
 	return 0;
 }
 
+/*
+ * A buffer of another shape is cached there. It goes if nobody needs it (the place was freed and
+ * got a new use): -EAGAIN. A changed one shows that the place has two owners.
+ */
+static int buf_make_way(struct jnl *j, u64 addr, enum fmt_kind kind, unsigned flags)
+{
+	u64 at = addr, end = addr + fmt_kind_sectors(kind);
+	bool changed = false;
+	struct folio *f;
+
+	if (flags & CACHE_NOWAIT)
+		return -EAGAIN;
+	cache_drop_clean(&j->mapping, addr, end);
+	mutex_lock(&j->lock);
+	while (!changed && (f = cache_next(&j->mapping, &at, end))) {
+		changed = f->priv && !((struct jnl_buf *)f->priv)->forgotten;
+		folio_put(f);
+	}
+	mutex_unlock(&j->lock);
+	return changed ? corrupt(WHY_RANGE, CORRUPT_NO_INO, addr) : -EAGAIN;
+}
+
 int buf_grab(struct jnl *j, u64 addr, enum fmt_kind kind, unsigned flags, struct folio **out)
 {
 	struct folio *f;
@@ -53,9 +75,11 @@ int buf_grab(struct jnl *j, u64 addr, enum fmt_kind kind, unsigned flags, struct
 	}
 	if (f) {
 		folio_put(f);
-		return corrupt(WHY_RANGE, CORRUPT_NO_INO, addr);
+		return buf_make_way(j, addr, kind, flags);
 	}
 	r = cache_get(&j->mapping, addr, buf_order(kind), flags | CACHE_EXACT | CACHE_RESERVE, &f);
+	if (r == -EEXIST)
+		return buf_make_way(j, addr, kind, flags);
 	if (r)
 		return r;
 	folio_unlock(f);
@@ -120,6 +144,16 @@ void buf_free(struct jnl_buf *b)
 	free(b);
 }
 
+void buf_attach(struct jnl *j, struct jnl_buf *b)
+{
+	ASSERT(!b->folio->priv);
+	b->folio->priv = b;
+	folio_pin(b->folio);
+	j->dirty_bytes += b->len;
+	if (b->kind == FMT_KIND_DATA)
+		__atomic_fetch_add(&j->nr_logged, 1, __ATOMIC_RELEASE);
+}
+
 void buf_detach(struct jnl *j, struct jnl_buf *b)
 {
 	ASSERT(!b->running && !b->dirty && !b->snapped);
@@ -127,6 +161,8 @@ void buf_detach(struct jnl *j, struct jnl_buf *b)
 		b->folio->priv = NULL;
 		folio_unpin(b->folio);
 		j->dirty_bytes -= b->len;
+		if (b->kind == FMT_KIND_DATA)
+			__atomic_fetch_sub(&j->nr_logged, 1, __ATOMIC_RELEASE);
 	}
 	shadow_drop(j, b);
 	buf_free(b);

@@ -11,6 +11,9 @@
  *    again only after
  *    the header that says so is flushed.
  * 4. Buffers leave in order of the oldest transaction they need, so every batch moves the tail.
+ * 5. An open intent that would hold the tail back is logged again, in room that was kept for it.
+ * 6. Sectors of file data are buffers like others, but for the checksum in a header; they leave
+ *    the metadata cache with their copy: they are read from their place from then on.
  */
 #include "base/log.h"
 #include "base/time.h"
@@ -39,7 +42,8 @@ static void snap_take(struct jnl *j, struct snap *s, struct jnl_buf *b, u64 at)
 
 	memcpy(copy, folio_data(b->folio), b->len);
 	s->iov[s->nr] = (struct iovec){ copy, b->len };
-	s->io[s->nr] = (struct blk_io){ .op = BLK_WRITE, .kind = BLK_META, .sector = b->addr,
+	s->io[s->nr] = (struct blk_io){ .op = BLK_WRITE, .sector = b->addr,
+		.kind = b->kind == FMT_KIND_DATA ? BLK_DATA : BLK_META,
 		.nr = b->len / SECTOR_SIZE, .iov = &s->iov[s->nr], .nr_iov = 1 };
 	s->nr++;
 	b->snap_seq = b->newest_seq;
@@ -94,7 +98,8 @@ static int snap_write(struct jnl *j, struct snap *s)
 	int r;
 
 	TAILQ_FOREACH(b, &s->bufs, snap_link) {
-		fmt_hdr_seal(j->snap + at, b->len, b->snap_seq);
+		if (b->kind != FMT_KIND_DATA)
+			fmt_hdr_seal(j->snap + at, b->len, b->snap_seq);
 		at += b->len;
 	}
 	qsort(s->io, s->nr, sizeof(*s->io), by_sector);
@@ -145,6 +150,9 @@ static void snap_end(struct jnl *j, struct snap *s, int error)
 	}
 	j->snap_first = 0;
 	mutex_unlock(&j->lock);
+	for (unsigned i = 0; i < s->nr && !error; i++)
+		if (s->io[i].kind == BLK_DATA)
+			cache_drop_clean(&j->mapping, s->io[i].sector, s->io[i].sector + 1);
 	stat_add(STAT_CHECKPOINT_BUFFERS, s->nr);
 }
 
@@ -180,15 +188,26 @@ static int checkpoint_batch(struct jnl *j, struct snap *s)
 
 /* ---- the tail ---- */
 
-/* j->lock held: the oldest transaction anything needs, and how much of the ring is before it. */
-static u64 tail_find(struct jnl *j, u64 *freed)
+/* j->lock held: the oldest transaction that a changed buffer needs. */
+static u64 tail_of_buffers(const struct jnl *j)
 {
-	struct jnl_buf *b = TAILQ_FIRST(&j->dirty);
+	const struct jnl_buf *b = TAILQ_FIRST(&j->dirty);
 	u64 seq = b ? b->first_seq : j->running->seq;
+
+	return j->snap_first && j->snap_first < seq ? j->snap_first : seq;
+}
+
+/*
+ * j->lock held: the oldest transaction anything needs, and how much of the ring is before it.
+ * Intents may be left out where they can be carried on.
+ */
+static u64 tail_find(struct jnl *j, bool intents, u64 *freed)
+{
+	u64 seq = tail_of_buffers(j);
 	struct live *l;
 
-	if (j->snap_first && j->snap_first < seq)
-		seq = j->snap_first;
+	if (intents)
+		seq = MIN(seq, intents_first_seq(j));
 	*freed = 0;
 	TAILQ_FOREACH(l, &j->live, link) {
 		if (l->seq >= seq)
@@ -217,7 +236,7 @@ static int tail_move(struct jnl *j)
 	int r;
 
 	mutex_lock(&j->lock);
-	seq = tail_find(j, &freed);
+	seq = tail_find(j, true, &freed);
 	mutex_unlock(&j->lock);
 	if (!freed)
 		return 0;
@@ -251,6 +270,7 @@ static void checkpoint_leave(struct jnl *j)
 {
 	mutex_lock(&j->lock);
 	j->checkpointing = false;
+	j->nr_checkpoints++;
 	busy_release(j, &j->busy_snap);
 	cond_broadcast(&j->cond);
 	mutex_unlock(&j->lock);
@@ -262,11 +282,22 @@ static bool checkpoint_enough(struct jnl *j, u64 max_used, u64 max_dirty)
 	bool enough;
 
 	mutex_lock(&j->lock);
-	tail_find(j, &freed);
+	tail_find(j, false, &freed);
 	enough = TAILQ_EMPTY(&j->dirty) ||
 		 (j->used - freed <= max_used && j->dirty_bytes <= max_dirty);
 	mutex_unlock(&j->lock);
 	return enough;
+}
+
+/* Rule 5. */
+static int carry_intents(struct jnl *j)
+{
+	u64 seq;
+
+	mutex_lock(&j->lock);
+	seq = tail_of_buffers(j);
+	mutex_unlock(&j->lock);
+	return intents_carry(j, seq);
 }
 
 static int checkpoint_rounds(struct jnl *j, struct snap *s, u64 max_used, u64 max_dirty)
@@ -275,6 +306,8 @@ static int checkpoint_rounds(struct jnl *j, struct snap *s, u64 max_used, u64 ma
 
 	while (!r && !checkpoint_enough(j, max_used, max_dirty))
 		r = checkpoint_batch(j, s);
+	if (!r)
+		r = carry_intents(j);
 	return r ? r : tail_move(j);
 }
 
@@ -306,18 +339,22 @@ int jnl_checkpoint_all(struct jnl *j)
 {
 	int r = 0;
 
-	for (bool done = false; !r && !done;) {
+	bool done = false;
+
+	for (unsigned round = 0; !r && !done; round++) {
 		r = jnl_commit_running(j);
 		if (!r)
 			r = checkpoint_to(j, 0, 0);
 		mutex_lock(&j->lock);
-		done = TAILQ_EMPTY(&j->dirty) && !j->used;
+		/* Open intents stay in the log. */
+		done = (TAILQ_EMPTY(&j->dirty) && !j->used) ||
+		       (round > 0 && !TAILQ_EMPTY(&j->intents));
 		mutex_unlock(&j->lock);
 	}
 	return r;
 }
 
-int jnl_make_room(struct jnl *j, u64 bytes)
+int jnl_make_room(struct jnl *j, u64 bytes, u64 keep)
 {
 	bool room = false;
 	int r = 0;
@@ -330,7 +367,7 @@ int jnl_make_room(struct jnl *j, u64 bytes)
 	while (!r && !room) {
 		r = jnl_commit_running(j);
 		mutex_lock(&j->lock);
-		room = jnl_log_has_room(j, bytes);
+		room = jnl_log_has_room(j, bytes, keep, false);
 		mutex_unlock(&j->lock);
 		if (!r && !room)
 			r = checkpoint_to(j, j->ring_nr / 4, j->dirty_max / 2);

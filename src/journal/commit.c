@@ -22,6 +22,9 @@
 #include <string.h>
 #include <time.h>
 
+/* For I/O of others to end, which nobody announces. */
+#define ANY_WAIT_MS 5u
+
 enum jnl_omit jnl_omitted;
 
 void jnl_omit(enum jnl_omit what)
@@ -68,6 +71,8 @@ void txn_touch(struct jnl *j, struct jnl_buf *b)
 		b->whole = true;
 	b->imaged = true;
 	b->newest_seq = t->seq;
+	if (b->kind == FMT_KIND_DATA)
+		j->data_seq = t->seq;
 	if (!b->running) {
 		b->running = true;
 		TAILQ_INSERT_TAIL(&t->bufs, b, run_link);
@@ -88,7 +93,7 @@ struct image {
 	u32 nr_records;
 };
 
-static void image_record(struct image *im, const struct fmt_rec *rec, const void *payload, u32 len)
+void image_record(struct image *im, const struct fmt_rec *rec, const void *payload, u32 len)
 {
 	memcpy(im->at + im->pos, rec, sizeof(*rec));
 	im->pos += sizeof(*rec);
@@ -106,6 +111,7 @@ static void image_bytes(struct image *im, const struct jnl_buf *b, enum fmt_rec_
 	struct fmt_rec rec = {
 		.type = put16(type), .kind = put16(b->kind), .off = put32(off),
 		.len = put32(len), .addr = put64(b->addr),
+		.count = put32(type == FMT_REC_DATA),
 	};
 
 	image_record(im, &rec, (u8 *)folio_data(b->folio) + off, len);
@@ -129,6 +135,10 @@ static void image_buf(struct image *im, struct jnl_buf *b)
 {
 	u32 nr = b->len >> CHUNK_SHIFT;
 
+	if (b->kind == FMT_KIND_DATA) {
+		image_bytes(im, b, FMT_REC_DATA, 0, b->len);
+		return;
+	}
 	if (b->whole || chunk_count(b) > nr / 2) {
 		image_bytes(im, b, FMT_REC_WHOLE, 0, b->len);
 		return;
@@ -151,7 +161,7 @@ static void image_revokes(struct image *im, const struct txn *t)
 		return;
 	STAILQ_FOREACH(r, &t->revokes, link) {
 		struct fmt_rec rec = { .type = put16(FMT_REC_REVOKE),
-			.kind = put16(FMT_KIND_NODE), .count = put32(r->nr),
+			.kind = put16(r->kind), .count = put32(r->nr),
 			.addr = put64(r->addr) };
 
 		image_record(im, &rec, NULL, 0);
@@ -178,6 +188,7 @@ static u64 image_build(struct jnl *j, struct txn *t)
 	u64 end;
 
 	image_revokes(&im, t);
+	intents_to_image(j, &im, t);
 	while ((b = TAILQ_FIRST(&t->bufs))) {
 		TAILQ_REMOVE(&t->bufs, b, run_link);
 		image_buf(&im, b);
@@ -258,6 +269,7 @@ static void txn_durable(struct jnl *j, struct closed *c)
 {
 	mutex_lock(&j->lock);
 	j->durable = c->txn->seq;
+	intents_settle(j);
 	if (j->checkpointing)
 		STAILQ_CONCAT(&j->busy_snap, &c->txn->busy);
 	else
@@ -349,6 +361,18 @@ int jnl_commit(struct jnl *j, u64 seq)
 int jnl_commit_running(struct jnl *j)
 {
 	return jnl_commit(j, jnl_newest_seq(j));
+}
+
+int jnl_commit_any(struct jnl *j)
+{
+	bool open;
+
+	mutex_lock(&j->lock);
+	open = j->running->opened_ns;
+	if (!open && !j->error)
+		cond_timedwait_ms(&j->cond, &j->lock, ANY_WAIT_MS);
+	mutex_unlock(&j->lock);
+	return open ? jnl_commit_running(j) : jnl_error(j);
 }
 
 int jnl_error(struct jnl *j)

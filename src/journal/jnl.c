@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/uuid.h"
 #include "journal/jnl_priv.h"
+#include "stat/stat.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -50,6 +51,7 @@ static int jnl_new(const struct jnl_config *cfg, struct jnl **out)
 	RB_INIT(&j->busy);
 	STAILQ_INIT(&j->busy_snap);
 	STAILQ_INIT(&j->busy_failed);
+	TAILQ_INIT(&j->intents);
 	jnl_limits(j);
 	j->image = aligned_alloc(SECTOR_SIZE, ALIGN_UP(j->txn_max, (u64)SECTOR_SIZE) + SECTOR_SIZE);
 	j->header = aligned_alloc(SECTOR_SIZE, SECTOR_SIZE);
@@ -85,6 +87,12 @@ static void unpin_all(struct jnl *j)
 	u64 at = 0;
 
 	while ((f = cache_next(&j->mapping, &at, UINT64_MAX))) {
+		/* File data that a read-only mount replayed. */
+		if (f->priv) {
+			mutex_lock(&j->lock);
+			buf_detach(j, f->priv);
+			mutex_unlock(&j->lock);
+		}
 		if (folio_has(f, FOLIO_PINNED))
 			folio_unpin(f);
 		folio_put(f);
@@ -103,6 +111,7 @@ static void jnl_free(struct jnl *j)
 		TAILQ_REMOVE(&j->live, l, link);
 		free(l);
 	}
+	intents_free(j);
 	txn_free(j->running);
 	cond_fini(&j->wake);
 	cond_fini(&j->cond);
@@ -125,6 +134,14 @@ static int jnl_begin_epoch(struct jnl *j)
 	return jnl_log_write_head(j, false);
 }
 
+static void count_recovery(const struct jnl_recovery *rec)
+{
+	stat_add(STAT_REPLAYED, rec->transactions);
+	stat_add(STAT_RECOVERED_NEW, rec->recovered_new);
+	stat_add(STAT_RECOVERED_OLD, rec->recovered_old);
+	stat_add(STAT_RECOVERED_TORN, rec->torn);
+}
+
 static int jnl_start(struct jnl *j, struct jnl_recovery *rec)
 {
 	struct fmt_jnl_head head;
@@ -139,6 +156,7 @@ static int jnl_start(struct jnl *j, struct jnl_recovery *rec)
 		r = jnl_recover(j, &head, rec, &done);
 	if (r)
 		return r;
+	count_recovery(rec);
 	j->serial = get64(head.serial);
 	j->epoch = get64(head.epoch);
 	j->mounts = get32(head.mounts);
@@ -182,7 +200,8 @@ int jnl_close(struct jnl *j, bool crash)
 	jnl_thread_stop(j);
 	if (!crash && !j->cfg.readonly) {
 		r = jnl_checkpoint_all(j);
-		if (!r) {
+		/* With an open intent it takes a recovery to know what a sector holds. */
+		if (!r && TAILQ_EMPTY(&j->intents)) {
 			j->tail_pos = j->head;
 			j->tail_seq = j->running->seq;
 			r = jnl_log_write_head(j, true);

@@ -52,9 +52,10 @@ struct jnl_buf {
 };
 TAILQ_HEAD(jnl_bufs, jnl_buf);
 
-/* A buffer that became free space: its older records are void. */
+/* What lay there is void: a buffer that became free space, or sectors of file data. */
 struct revoke {
 	STAILQ_ENTRY(revoke) link;
+	enum fmt_kind kind;             /* NODE, MAP, ...: one buffer; DATA: a range of sectors */
 	u64 addr;
 	u32 nr;
 };
@@ -76,7 +77,36 @@ struct txn {
 	struct busy_list busy;
 	u64 bytes;                      /* upper bound of its size in the log */
 	u64 opened_ns;                  /* first change; 0 = empty */
+	u32 nr_intents;                 /* opened in it */
 };
+
+/* One range of an intent: disk sectors, and where their new map entries begin. */
+struct intent_range {
+	u64 addr;
+	u32 nr, first;
+};
+
+/*
+ * Overwrites that were announced. Its name is (first_seq, number). It is open until all of its
+ * sectors are closed, and is kept until the transaction with its end is durable: until then the
+ * tail stays at or before `seq`.
+ */
+struct jnl_intent {
+	TAILQ_ENTRY(jnl_intent) link;   /* j->intents */
+	struct jnl *j;
+	u64 first_seq, seq;             /* transaction of its first, its newest records; 0 = none */
+	u64 end_seq;                    /* transaction with its end; 0 = open */
+	u32 number;
+	u32 left;                       /* sectors that are not closed */
+	bool held;                      /* by a checkpoint that carries it on: not to be freed */
+	u64 bytes;                      /* of its records */
+	u64 reserve;                    /* sectors of the ring kept free for carrying it on */
+	u32 nr_sectors, nr_ranges, nr_maps, max_sectors, max_ranges;
+	le32 *entries;
+	struct intent_range *range;
+	u64 *map;                       /* addresses of the map sectors with the old entries */
+};
+TAILQ_HEAD(jnl_intents, jnl_intent);
 
 /* A transaction in the ring that is not behind the tail. */
 struct live {
@@ -108,6 +138,12 @@ struct jnl {
 	u64 nr_busy;
 	struct busy_list busy_snap;     /* durable, but a checkpoint that began earlier runs */
 	struct busy_list busy_failed;   /* of transactions whose commit failed */
+	struct jnl_intents intents;     /* open, or closed and not durable */
+	u64 intent_reserve;             /* sectors of the ring, sum over `intents` */
+	u64 intent_sectors;             /* data sectors, the same */
+	u64 nr_logged;                  /* buffers of file data; atomic */
+	u64 data_seq;                   /* newest transaction with file data; 0 = none */
+	u64 nr_checkpoints;             /* ended */
 
 	u64 ring_nr;                    /* sectors */
 	u64 head;                       /* where the next transaction goes */
@@ -142,6 +178,8 @@ struct jnl_buf *buf_new(struct folio *f, u64 addr, enum fmt_kind kind);
 void buf_free(struct jnl_buf *b);
 /* Detach from the folio and free; all lists left already. j->lock held. */
 void buf_detach(struct jnl *j, struct jnl_buf *b);
+/* The changed buffer becomes known: attached to its folio. j->lock and RANK_META held. */
+void buf_attach(struct jnl *j, struct jnl_buf *b);
 
 /* ---- shadow.c ---- */
 /* The copy that was kept with the buffer, now the caller's, or NULL. Locks j->lock. */
@@ -171,8 +209,42 @@ int jnl_log_write_head(struct jnl *j, bool clean);  /* with the current tail; fl
 int jnl_log_read_head(struct blk_dev *dev, const struct fmt_geo *geo, struct fmt_jnl_head *out);
 int jnl_log_write(struct jnl *j, u64 pos, const void *image, u64 nr);
 int jnl_log_read(struct blk_dev *dev, const struct fmt_geo *geo, u64 pos, void *buf, u64 nr);
-/* j->lock held: is there room for `bytes` more in the running transaction? */
-bool jnl_log_has_room(struct jnl *j, u64 bytes);
+/*
+ * j->lock held: is there room for `bytes` more in the running transaction, and `keep` sectors
+ * beyond what is kept for intents? reserved: the latter may be used.
+ */
+bool jnl_log_has_room(struct jnl *j, u64 bytes, u64 keep, bool reserved);
+
+/* ---- data.c ---- (j->lock held) */
+/* Logged sectors of the range are forgotten: what publishing a revoke of data does. */
+void data_forget(struct jnl *j, u64 addr, u32 nr);
+/* Takes a changed buffer off all lists; a checkpoint that has a copy of it frees it later. */
+void buf_forget(struct jnl *j, struct jnl_buf *b);
+/* The log holds file data that a recovery would bring back. */
+bool data_in_log(struct jnl *j);
+
+/* ---- intent.c ---- (j->lock held, but for the last) */
+/* Length in the log of the intents and ends that belong to the transaction, and writing them. */
+struct image;
+void intents_to_image(struct jnl *j, struct image *im, const struct txn *t);
+/* Frees intents whose end is durable. */
+void intents_settle(struct jnl *j);
+/* The oldest transaction that an intent needs; UINT64_MAX = none. */
+u64 intents_first_seq(struct jnl *j);
+void intents_free(struct jnl *j);
+/* Logs again what is open and older than transaction `seq`, durably. No locks; checkpoint only. */
+int intents_carry(struct jnl *j, u64 seq);
+
+/* ---- view.c ---- */
+/* Logs the whole buffer, changed or not; counts as an edit. */
+int view_log_whole(struct view *v, u64 addr, enum fmt_kind kind);
+/*
+ * So many bytes in the log beyond what buffers and revokes need, and sectors of it to stay free
+ * afterwards; the run publishes in any case.
+ */
+void view_more_log(struct view *v, u64 bytes, u64 reserve);
+/* jnl_run() within checkpoint: room comes from what is reserved for intents. */
+int jnl_run_reserved(struct jnl *j, unsigned credits, jnl_body body, void *arg);
 
 /* ---- checkpoint.c ---- */
 /*
@@ -181,8 +253,14 @@ bool jnl_log_has_room(struct jnl *j, u64 bytes);
  * a checkpoint under way instead. No locks.
  */
 int checkpoint_to(struct jnl *j, u64 max_used, u64 max_dirty);
-/* Make room for a handle that needs `bytes` in the log. May commit and checkpoint. No locks. */
-int jnl_make_room(struct jnl *j, u64 bytes);
+/*
+ * Make room for a handle that needs `bytes` in the log and `keep` sectors behind it. May commit and
+ * checkpoint. No locks.
+ */
+int jnl_make_room(struct jnl *j, u64 bytes, u64 keep);
+
+/* ---- commit.c, for intent.c ---- */
+void image_record(struct image *im, const struct fmt_rec *rec, const void *payload, u32 len);
 
 /* ---- recover.c ---- */
 struct recovered { u64 next_seq, next_pos; };

@@ -56,6 +56,61 @@ int view_new(struct view *v, u64 addr, enum fmt_kind kind, u64 owner, void **out
  * Its space must be freed separately (view_busy). Contents must not be asked for again in this
  * run. */
 void view_forget(struct view *v, u64 addr, enum fmt_kind kind);
+/* ---- file data in the log ---- */
+
+/*
+ * The contents of a sector of file data (SECTOR_SIZE bytes) join the transaction, as a buffer that
+ * counts as a credit. Until a checkpoint has brought the newest version to its place, readers must
+ * ask jnl_data_read() first, and nobody may write to the place.
+ */
+int view_data(struct view *v, u64 sector, const void *data);
+/* The sectors lose what they held (freed, or unwritten from now on): versions in the log are
+ * void. */
+void view_forget_data(struct view *v, u64 sector, u32 nr);
+/* 1: the newest version is in the log, copied to buf. 0: it is in its place. Never blocks long. */
+int jnl_data_read(struct jnl *j, u64 sector, void *buf);
+/* Is the newest version of one of these sectors in the log? */
+bool jnl_data_logged(struct jnl *j, u64 sector, u32 nr);
+/* Could a recovery bring back a version of some sector that was logged once? */
+bool jnl_data_in_log(struct jnl *j);
+/* Checkpoints until none of the sectors is logged. I/O. */
+int jnl_data_settle(struct jnl *j, u64 sector, u32 nr);
+/* Makes transaction seq durable, and waits for a checkpoint under way, whose copies may be older.
+ */
+int jnl_commit_and_settle(struct jnl *j, u64 seq);
+
+/* ---- intents ---- */
+
+/*
+ * An intent announces overwrites in place of sectors whose map entry is a checksum. It is made
+ * durable before the first write, carries the new entries, and stays in the log until all of its
+ * sectors were closed: by handles that set their entries, after a flush that began after the
+ * writes. Recovery accepts of an open intent's sector the old checksum and the new one.
+ *
+ *	jnl_intent_new()  jnl_intent_add()...  jnl_intent_open()  jnl_commit(seq)  write, flush,
+ *	handle: entries and view_intent_close()
+ *
+ * An intent that was opened belongs to the journal; the pointer is good until its last sector is
+ * closed. Sectors must not be logged (view_data) when the intent is opened.
+ */
+struct jnl_intent;
+#define JNL_INTENT_SECTORS 32768u        /* of open intents, all together: what recovery reads */
+struct jnl_intent *jnl_intent_new(struct jnl *j);              /* NULL: no memory */
+/* 0; -ENOSPC: it is full, take another one; -ENOMEM. Ranges lie in the space of one group. */
+int jnl_intent_add(struct jnl_intent *in, u64 sector, u32 nr, const u32 *entries);
+/*
+ * Logs it: 0 and the transaction. -EBUSY: too much is open already; complete what is finished and
+ * try again.
+ */
+int jnl_intent_open(struct jnl_intent *in, u64 *seq);
+/* One that was never opened. NULL is allowed. */
+void jnl_intent_free(struct jnl_intent *in);
+/* In a body, once for each intent: nr sectors of it are closed with this run. -ENOMEM */
+struct jnl_intent_close { struct jnl_intent *intent; u32 nr; };
+int view_intent_close(struct view *v, struct jnl_intent_close *close);
+/* The same outside, for sectors whose contents count no more (published before). */
+void jnl_intent_drop(struct jnl_intent *in, u32 nr);
+
 /* Sectors freed by this handle: busy until its transaction is durable. -ENOMEM. */
 int view_busy(struct view *v, u64 sector, u64 nr);
 /* The first busy range (published, or of this view) that overlaps [sector, end): true and its
@@ -107,7 +162,15 @@ struct jnl_config {
 	void (*on_readonly)(void *host, int error);
 };
 
-struct jnl_recovery { u64 transactions, records, buffers, revoked; bool was_clean; };
+#define JNL_TORN_MAX 16u
+struct jnl_recovery {
+	u64 transactions, records, buffers, revoked;
+	/* sectors of open intents: overwritten, not yet overwritten, in between; the last have a
+	 * new checksum, so that they can be read */
+	u64 recovered_new, recovered_old, torn;
+	u64 torn_sector[JNL_TORN_MAX];  /* the first of them, on the disk */
+	bool was_clean;
+};
 
 /* Recovers if needed, starts a new epoch (rw), ready for runs. The cache must be initialised. */
 int jnl_open(const struct jnl_config *cfg, struct jnl **out, struct jnl_recovery *rec);
@@ -118,6 +181,8 @@ int jnl_close(struct jnl *j, bool crash);
 /* Make transaction seq (and all before) durable; joins a commit that is under way. When it is
  * durable already: no I/O. 0 or the error that made the journal read-only. */
 int jnl_commit(struct jnl *j, u64 seq);
+/* Commits what there is; if there is nothing waits for a commit of others, a moment at most. */
+int jnl_commit_any(struct jnl *j);
 u64 jnl_newest_seq(struct jnl *j);      /* newest transaction with a published change */
 u64 jnl_durable_seq(struct jnl *j);
 /* commit, write every changed buffer in place, move the tail */
@@ -132,7 +197,7 @@ int jnl_format(struct blk_dev *dev, const struct fmt_geo *geo);
 
 /* Mutation knobs for the crash simulator's own tests: leave out one rule and see it caught. */
 enum jnl_omit { JNL_OMIT_NONE, JNL_OMIT_COMMIT_FLUSH, JNL_OMIT_BUSY, JNL_OMIT_REVOKE,
-	JNL_OMIT_WHOLE };
+	JNL_OMIT_WHOLE, JNL_OMIT_INTENT /* announced and not logged */ };
 void jnl_omit(enum jnl_omit what);
 
 #endif

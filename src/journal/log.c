@@ -44,16 +44,17 @@ int jnl_log_read(struct blk_dev *dev, const struct fmt_geo *geo, u64 pos, void *
 	return r;
 }
 
-bool jnl_log_has_room(struct jnl *j, u64 bytes)
+bool jnl_log_has_room(struct jnl *j, u64 bytes, u64 keep, bool reserved)
 {
 	struct txn *t = j->running;
 	u64 total = sizeof(struct fmt_txn) + t->bytes + bytes;
+	u64 nr = DIV_ROUND_UP(total, (u64)SECTOR_SIZE);
 
 	if (total > j->txn_max)
 		return false;
-	if (j->used + DIV_ROUND_UP(total, (u64)SECTOR_SIZE) >= j->ring_nr)
+	if (j->used + nr + (reserved ? 0 : j->intent_reserve + keep) >= j->ring_nr)
 		return false;
-	return j->dirty_bytes + bytes <= j->dirty_max;
+	return reserved || j->dirty_bytes + bytes <= j->dirty_max;
 }
 
 static void header_fill(const struct jnl *j, bool clean, u64 addr, struct fmt_jnl_head *h)

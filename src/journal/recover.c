@@ -3,7 +3,8 @@
  *
  * 1. The log ends at the first transaction that is not there in one piece: sequence, epoch and
  *    checksum of the whole.
- * 2. Two passes: revokes first, then records. A record older than a revoke of its buffer is void.
+ * 2. Two passes: revokes first, then records. A record older than a revoke of its buffer is void;
+ *    so is file data older than an intent for its sector (data.c).
  * 3. Buffers are built up in memory, checked like any buffer read from the disk, and only then
  *    written, all of them, and flushed; then the log is declared empty. A crash in between
  *    leaves the log as it was, and the next recovery does the same again.
@@ -12,24 +13,10 @@
  * 5. Read-only: the buffers go into the cache, pinned, and nothing is written.
  */
 #include "base/log.h"
-#include "journal/jnl_priv.h"
+#include "journal/recover.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-struct rbuf {
-	RB_ENTRY(rbuf) node;
-	u64 addr;
-	enum fmt_kind kind;
-	u64 seq;                       /* newest transaction applied */
-	int base_error;                /* the base was unusable and no whole image came yet */
-	u8 *data;
-};
-
-struct rrev {
-	RB_ENTRY(rrev) node;
-	u64 addr, seq;
-};
 
 static int rbuf_cmp(struct rbuf *a, struct rbuf *b)
 {
@@ -41,23 +28,10 @@ static int rrev_cmp(struct rrev *a, struct rrev *b)
 	return a->addr < b->addr ? -1 : a->addr > b->addr;
 }
 
-RB_HEAD(jnl_rbuf_tree, rbuf);
-RB_HEAD(jnl_rrev_tree, rrev);
 RB_PROTOTYPE(jnl_rbuf_tree, rbuf, node, rbuf_cmp)
 RB_GENERATE(jnl_rbuf_tree, rbuf, node, rbuf_cmp)
 RB_PROTOTYPE(jnl_rrev_tree, rrev, node, rrev_cmp)
 RB_GENERATE(jnl_rrev_tree, rrev, node, rrev_cmp)
-
-struct scan {
-	struct jnl *j;
-	u64 epoch, seq, pos;           /* next transaction */
-	u64 left;                      /* sectors of the ring not looked at */
-	u8 *txn;                       /* current transaction */
-	u64 txn_max;                   /* bytes allocated */
-	struct jnl_rbuf_tree bufs;
-	struct jnl_rrev_tree revokes;
-	struct jnl_recovery *rec;
-};
 
 /* ---- reading transactions ---- */
 
@@ -128,20 +102,54 @@ static int scan_all(struct scan *s, const struct fmt_jnl_head *head, int (*fn)(s
 
 /* ---- pass 1: revokes ---- */
 
-static int revoke_note(struct scan *s, u64 addr)
+/* A record of something at these addresses: what a later revoke may speak of. */
+static int known_note(struct scan *s, u64 addr, u32 nr)
 {
-	struct rrev key = { .addr = addr };
-	struct rrev *rv = RB_FIND(jnl_rrev_tree, &s->revokes, &key);
+	for (u64 end = addr + nr; addr < end; addr++) {
+		struct rrev *rv = calloc(1, sizeof(*rv));
 
-	if (!rv) {
-		rv = calloc(1, sizeof(*rv));
 		if (!rv)
 			return -ENOMEM;
 		rv->addr = addr;
-		RB_INSERT(jnl_rrev_tree, &s->revokes, rv);
+		if (RB_INSERT(jnl_rrev_tree, &s->revokes, rv))
+			free(rv);
 	}
-	rv->seq = s->seq;
-	s->rec->revoked++;
+	return 0;
+}
+
+/* Whatever came before and lies in the range: void, or only as far as it is file data. */
+static void revoke_note(struct scan *s, u64 addr, u64 nr, u64 seq, bool data_only)
+{
+	struct rrev key = { .addr = addr };
+
+	for (struct rrev *rv = RB_NFIND(jnl_rrev_tree, &s->revokes, &key);
+	     rv && rv->addr - addr < nr; rv = RB_NEXT(jnl_rrev_tree, &s->revokes, rv)) {
+		if (data_only)
+			rv->data_seq = MAX(rv->data_seq, seq);
+		else
+			rv->seq = MAX(rv->seq, seq);
+	}
+}
+
+static int revokes_of(struct scan *s, const struct fmt_rec *rec)
+{
+	u64 addr = get64(rec->addr);
+
+	switch (get16(rec->type)) {
+	case FMT_REC_BYTES:
+	case FMT_REC_WHOLE:
+	case FMT_REC_FILL:
+		return known_note(s, addr, 1);
+	case FMT_REC_DATA:
+		return known_note(s, addr, get32(rec->count));
+	case FMT_REC_REVOKE:
+		revoke_note(s, addr, get32(rec->count), s->seq, false);
+		s->rec->revoked++;
+		return 0;
+	case FMT_REC_INTENT:
+		revoke_note(s, addr, get32(rec->count), get64(rec->arg), true);
+		return 0;
+	}
 	return 0;
 }
 
@@ -153,17 +161,16 @@ static int pass_revokes(struct scan *s)
 	int r = 0;
 
 	while (!r && fmt_rec_next(s->txn, &pos, &rec, &payload) > 0)
-		if (get16(rec->type) == FMT_REC_REVOKE)
-			r = revoke_note(s, get64(rec->addr));
+		r = revokes_of(s, rec);
 	return r;
 }
 
-static bool revoked(struct scan *s, u64 addr)
+static bool revoked(struct scan *s, u64 addr, bool data)
 {
 	struct rrev key = { .addr = addr };
 	struct rrev *rv = RB_FIND(jnl_rrev_tree, &s->revokes, &key);
 
-	return rv && s->seq < rv->seq;
+	return rv && (s->seq < rv->seq || (data && s->seq < rv->data_seq));
 }
 
 /* ---- pass 2: records ---- */
@@ -179,11 +186,17 @@ static bool range_ok(struct scan *s, u64 addr, u32 nr)
 	       nr <= s->j->geo->nr_sectors - addr;
 }
 
-static int rbuf_get(struct scan *s, const struct fmt_rec *rec, struct rbuf **out)
+struct rbuf *rbuf_find(struct scan *s, u64 addr)
 {
-	struct rbuf key = { .addr = get64(rec->addr) };
-	struct rbuf *b = RB_FIND(jnl_rbuf_tree, &s->bufs, &key);
-	enum fmt_kind kind = get16(rec->kind);
+	struct rbuf key = { .addr = addr };
+
+	return RB_FIND(jnl_rbuf_tree, &s->bufs, &key);
+}
+
+static int rbuf_get(struct scan *s, u64 addr, enum fmt_kind kind, struct rbuf **out)
+{
+	struct rbuf key = { .addr = addr };
+	struct rbuf *b = rbuf_find(s, addr);
 
 	if (b && b->kind == kind) {
 		*out = b;
@@ -256,16 +269,35 @@ static int apply_partial(struct scan *s, struct rbuf *b, const struct fmt_rec *r
 	return 0;
 }
 
-static int apply_record(struct scan *s, const struct fmt_rec *rec, const void *payload)
+static int apply_data(struct scan *s, const struct fmt_rec *rec, const u8 *payload)
+{
+	struct rbuf *b = NULL;
+	int r = 0;
+
+	for (u32 i = 0; i < get32(rec->count) && !r; i++) {
+		u64 addr = get64(rec->addr) + i;
+
+		if (revoked(s, addr, true))
+			continue;
+		r = rbuf_get(s, addr, FMT_KIND_DATA, &b);
+		if (r)
+			return r;
+		memcpy(b->data, payload + (size_t)i * SECTOR_SIZE, SECTOR_SIZE);
+		b->base_error = 0;
+		b->seq = s->seq;
+	}
+	s->rec->records++;
+	return r;
+}
+
+static int apply_buffer(struct scan *s, const struct fmt_rec *rec, const void *payload)
 {
 	struct rbuf *b = NULL;
 	int r;
 
-	if (get16(rec->type) == FMT_REC_REVOKE || revoked(s, get64(rec->addr)))
+	if (revoked(s, get64(rec->addr), false))
 		return 0;
-	if (get16(rec->type) > FMT_REC_FILL)
-		return corrupt(WHY_JNL_RECORD, CORRUPT_NO_INO, get64(rec->addr));
-	r = rbuf_get(s, rec, &b);
+	r = rbuf_get(s, get64(rec->addr), get16(rec->kind), &b);
 	if (r)
 		return r;
 	if (get16(rec->type) == FMT_REC_WHOLE) {
@@ -279,6 +311,24 @@ static int apply_record(struct scan *s, const struct fmt_rec *rec, const void *p
 	b->seq = s->seq;
 	s->rec->records++;
 	return r;
+}
+
+static int apply_record(struct scan *s, const struct fmt_rec *rec, const void *payload)
+{
+	switch (get16(rec->type)) {
+	case FMT_REC_BYTES:
+	case FMT_REC_WHOLE:
+	case FMT_REC_FILL:
+		return apply_buffer(s, rec, payload);
+	case FMT_REC_DATA:
+		return apply_data(s, rec, payload);
+	case FMT_REC_INTENT:
+		return rintent_note(s, rec, payload);
+	case FMT_REC_INTENT_END:
+		rintent_end(s, rec);
+		return 0;
+	}
+	return 0;
 }
 
 static int pass_apply(struct scan *s)
@@ -298,11 +348,26 @@ static int pass_apply(struct scan *s)
 
 static int rbuf_accept(struct scan *s, struct rbuf *b)
 {
+	s->rec->buffers++;
+	if (b->kind == FMT_KIND_DATA)
+		return 0;
 	if (b->base_error)
 		return corrupt(WHY_JNL_CHECKSUM, CORRUPT_NO_INO, b->addr);
 	fmt_hdr_seal(b->data, rbuf_len(b), b->seq);
-	s->rec->buffers++;
 	return fmt_buf_check(b->data, b->kind, b->addr, s->j->geo);
+}
+
+/* A read-only mount finds the sector as jnl_data_read() does. */
+static int data_attach(struct jnl *j, struct folio *f)
+{
+	struct jnl_buf *b = buf_new(f, f->index, FMT_KIND_DATA);
+
+	if (!b)
+		return -ENOMEM;
+	mutex_lock(&j->lock);
+	buf_attach(j, b);
+	mutex_unlock(&j->lock);
+	return 0;
 }
 
 static int rbuf_to_cache(struct scan *s, struct rbuf *b)
@@ -314,17 +379,22 @@ static int rbuf_to_cache(struct scan *s, struct rbuf *b)
 		return r;
 	memcpy(folio_data(f), b->data, rbuf_len(b));
 	folio_mark_uptodate(f, 0, folio_sectors(f));
-	folio_pin(f);                  /* the disk does not have it */
+	if (b->kind == FMT_KIND_DATA)
+		r = data_attach(s->j, f);
+	else
+		folio_pin(f);          /* the disk does not have it */
 	folio_unlock(f);
 	folio_put(f);
-	return 0;
+	return r;
 }
 
 static int write_back(struct scan *s)
 {
 	struct rbuf *b;
-	int r = 0;
+	int r = rintents_settle(s);
 
+	if (r)
+		return r;
 	RB_FOREACH(b, jnl_rbuf_tree, &s->bufs) {
 		r = rbuf_accept(s, b);
 		if (r)
@@ -335,7 +405,7 @@ static int write_back(struct scan *s)
 			r = rbuf_to_cache(s, b);
 		else
 			r = blk_write(s->j->dev, b->addr, b->data, fmt_kind_sectors(b->kind),
-				      BLK_META);
+				      b->kind == FMT_KIND_DATA ? BLK_DATA : BLK_META);
 		if (r)
 			return r;
 	}
@@ -356,17 +426,20 @@ static void scan_fini(struct scan *s)
 		RB_REMOVE(jnl_rrev_tree, &s->revokes, rv);
 		free(rv);
 	}
+	rintents_free(s);
 	free(s->txn);
 }
 
 int jnl_recover(struct jnl *j, const struct fmt_jnl_head *head, struct jnl_recovery *rec,
 		struct recovered *out)
 {
-	struct scan s = { .j = j, .epoch = get64(head->epoch), .rec = rec };
+	struct scan s = { .j = j, .epoch = get64(head->epoch), .rec = rec,
+			  .tail_seq = get64(head->tail_seq) };
 	int r;
 
 	RB_INIT(&s.bufs);
 	RB_INIT(&s.revokes);
+	TAILQ_INIT(&s.intents);
 	r = scan_all(&s, head, pass_revokes);
 	if (!r)
 		r = scan_all(&s, head, pass_apply);

@@ -8,7 +8,7 @@
  * Rules:
  *  1. Between handles a shadow holds just what is published. A handle takes it (nobody else has it
  *     then), and gives it back when it has published, or has set back what it had touched.
- *  2. Only changed buffers have one: with the buffer's struct jnl_buf the shadow goes.
+ *  2. Only changed buffers of metadata have one: with the buffer's struct jnl_buf the shadow goes.
  *  3. There are SHADOWS_MAX at most; the one that was used longest ago makes room.
  *
  * Locking: j->lock; contents belong to the handle that took the shadow.
@@ -48,7 +48,7 @@ void shadow_give(struct jnl *j, const struct folio *f, void *copy)
 {
 	struct jnl_buf *b = f->priv;
 
-	if (!b || b->forgotten || b->shadow) {
+	if (!b || b->forgotten || b->shadow || b->kind == FMT_KIND_DATA) {
 		free(copy);
 		return;
 	}

@@ -24,6 +24,7 @@ struct entry {
 	enum fmt_kind kind;
 	bool fresh;                /* view_new: all of it is new */
 	bool all;                  /* any byte of the copy may have been changed */
+	bool whole;                /* view_log_whole() */
 	bool changed;              /* publish(): differs from what is published */
 	u64 touched[CHUNK_WORDS];  /* chunks that may have been changed, unless all */
 	u64 diff[CHUNK_WORDS];     /* publish(): chunks that differ */
@@ -56,6 +57,7 @@ struct view {
 	struct revokes revokes;
 	struct busy_list busy;
 	bool has_busy;
+	u64 more_log, keep;        /* bytes, sectors: view_more_log() */
 	bool no_memory;            /* a revoke could not be noted: the attempt fails */
 	/* for the runner */
 	struct held *held;
@@ -63,6 +65,7 @@ struct view {
 	u64 want_addr;             /* what made the last attempt give up */
 	enum fmt_kind want_kind;
 	bool want_new, want;
+	bool reserved;             /* jnl_run_reserved() */
 	u64 want_room;             /* bytes in the log */
 };
 
@@ -131,6 +134,8 @@ static int entry_check(const struct entry *e, enum fmt_kind kind)
 {
 	const struct fmt_hdr *h = e->copy ? e->copy : folio_data(e->folio);
 
+	if (kind == FMT_KIND_DATA || e->kind == FMT_KIND_DATA)
+		return kind == e->kind ? 0 : corrupt(WHY_HDR_TYPE, CORRUPT_NO_INO, e->addr);
 	if (get16(h->kind) != kind || get64(h->addr) != e->addr)
 		return corrupt(WHY_HDR_TYPE, CORRUPT_NO_INO, e->addr);
 	return 0;
@@ -265,10 +270,28 @@ int view_new(struct view *v, u64 addr, enum fmt_kind kind, u64 owner, void **out
 			return r;
 	}
 	e->fresh = true;
+	e->buf->kind = kind;
 	memset(e->copy, 0, fmt_kind_sectors(kind) * SECTOR_SIZE);
-	fmt_hdr_init(e->copy, kind, addr, v->j->geo->fsid, owner);
+	if (kind != FMT_KIND_DATA)
+		fmt_hdr_init(e->copy, kind, addr, v->j->geo->fsid, owner);
 	*out = e->copy;
 	return 0;
+}
+
+int view_log_whole(struct view *v, u64 addr, enum fmt_kind kind)
+{
+	struct entry *e;
+	int r = edit(v, addr, kind, &e);
+
+	if (!r)
+		e->whole = true;
+	return r;
+}
+
+void view_more_log(struct view *v, u64 bytes, u64 reserve)
+{
+	v->more_log += bytes;
+	v->keep += reserve;
 }
 
 static void entry_fini(struct entry *e)
@@ -278,22 +301,35 @@ static void entry_fini(struct entry *e)
 	folio_put(e->folio);
 }
 
-void view_forget(struct view *v, u64 addr, enum fmt_kind kind)
+/* The revoke is what keeps an old image from coming back: no memory for it, no publishing. */
+static void view_revoke(struct view *v, u64 addr, enum fmt_kind kind, u32 nr)
 {
 	struct revoke *r = malloc(sizeof(*r));
+
+	if (!r) {
+		v->no_memory = true;
+		return;
+	}
+	*r = (struct revoke){ .kind = kind, .addr = addr, .nr = nr };
+	STAILQ_INSERT_TAIL(&v->revokes, r, link);
+}
+
+void view_forget_data(struct view *v, u64 addr, u32 nr)
+{
+	bool needed;
+
+	mutex_lock(&v->j->lock);
+	needed = data_in_log(v->j);
+	mutex_unlock(&v->j->lock);
+	if (needed)
+		view_revoke(v, addr, FMT_KIND_DATA, nr);
+}
+
+void view_forget(struct view *v, u64 addr, enum fmt_kind kind)
+{
 	struct entry *e = view_find(v, addr);
 
-	/*
-	 * The revoke is what keeps an old image from coming back: no memory for it, no
-	 * publishing.
-	 */
-	if (r) {
-		r->addr = addr;
-		r->nr = fmt_kind_sectors(kind);
-		STAILQ_INSERT_TAIL(&v->revokes, r, link);
-	} else {
-		v->no_memory = true;
-	}
+	view_revoke(v, addr, kind, fmt_kind_sectors(kind));
 	if (e) {
 		entry_fini(e);
 		*e = v->entry[--v->nr];
@@ -380,7 +416,7 @@ static void view_start(struct view *v)
 	STAILQ_INIT(&v->revokes);
 	STAILQ_INIT(&v->busy);
 	v->has_busy = v->want = v->no_memory = false;
-	v->want_room = 0;
+	v->want_room = v->more_log = v->keep = 0;
 }
 
 /* Forget everything this attempt did. */
@@ -443,11 +479,15 @@ static int view_bring(struct view *v)
 	struct folio *f = NULL;
 	int r;
 
+	if (v->want_room && v->reserved)
+		return jnl_commit_running(v->j);
 	if (v->want_room)
-		return jnl_make_room(v->j, v->want_room);
+		return jnl_make_room(v->j, v->want_room, v->keep);
 	ASSERT(v->want);
 	if (v->want_new) {
 		r = buf_grab(v->j, v->want_addr, v->want_kind, 0, &f);
+		if (r == -EAGAIN)
+			return 0;
 		return r ? r : view_hold(v, v->want_addr, f, 0);
 	}
 	r = buf_load(v->j, v->want_addr, v->want_kind, &f);
@@ -505,9 +545,8 @@ static struct jnl_buf *entry_attach(struct jnl *j, struct entry *e)
 		b = e->buf;
 		e->buf = NULL;
 		ASSERT(b);
-		e->folio->priv = b;
-		folio_pin(e->folio);
-		j->dirty_bytes += b->len;
+		b->kind = e->kind;
+		buf_attach(j, b);
 	}
 	b->kind = e->kind;
 	b->forgotten = false;
@@ -560,7 +599,7 @@ static bool entry_changed(struct entry *e)
 		any |= diff != 0;
 	}
 	ASSERT_SLOW(e->all || nothing_else_differs(e));
-	return any;
+	return any || e->whole;
 }
 
 static void publish_entry(struct jnl *j, struct entry *e)
@@ -575,25 +614,24 @@ static void publish_entry(struct jnl *j, struct entry *e)
 		b->whole = true;
 	} else {
 		publish_chunks(b, e);
+		b->whole |= e->whole;
 	}
 	txn_touch(j, b);
 }
 
 static void publish_forget(struct jnl *j, const struct revoke *r)
 {
-	struct folio *f = cache_find(&j->mapping, r->addr);
-	struct jnl_buf *b = f ? f->priv : NULL;
+	struct jnl_buf *b;
+	struct folio *f;
 
-	if (b && b->addr == r->addr) {
-		if (b->running)
-			TAILQ_REMOVE(&j->running->bufs, b, run_link);
-		if (b->dirty)
-			TAILQ_REMOVE(&j->dirty, b, dirty_link);
-		b->running = b->dirty = b->whole = false;
-		b->forgotten = true;
-		if (!b->snapped)
-			buf_detach(j, b);
+	if (r->kind == FMT_KIND_DATA) {
+		data_forget(j, r->addr, r->nr);
+		return;
 	}
+	f = cache_find(&j->mapping, r->addr);
+	b = f ? f->priv : NULL;
+	if (b && b->addr == r->addr)
+		buf_forget(j, b);
 	if (f)
 		folio_put(f);
 }
@@ -613,7 +651,7 @@ static u64 view_log_bytes(const struct view *v)
 	}
 	STAILQ_FOREACH(r, &v->revokes, link)
 		bytes += sizeof(struct fmt_rec);
-	return bytes;
+	return bytes + v->more_log;
 }
 
 /*
@@ -653,13 +691,14 @@ static u64 publish_locked(struct view *v)
 		t->bytes += sizeof(struct fmt_rec);
 	}
 	STAILQ_CONCAT(&t->revokes, &v->revokes);
+	t->bytes += v->more_log;
 	busy_add_all(j, &v->busy, &t->busy);
 	return t->seq;
 }
 
 static bool view_changed(struct view *v)
 {
-	bool any = !STAILQ_EMPTY(&v->revokes) || v->has_busy;
+	bool any = !STAILQ_EMPTY(&v->revokes) || v->has_busy || v->more_log;
 
 	for (unsigned i = 0; i < v->nr; i++) {
 		v->entry[i].changed = entry_changed(&v->entry[i]);
@@ -683,7 +722,7 @@ static int publish(struct view *v, u64 *seq)
 	rwlock_wrlock(&j->meta);
 	mutex_lock(&j->lock);
 	bytes = changed ? view_log_bytes(v) : 0;
-	room = !changed || jnl_log_has_room(j, bytes);
+	room = !changed || jnl_log_has_room(j, bytes, v->keep, v->reserved);
 	if (room && changed)
 		s = publish_locked(v);
 	else if (room)
@@ -753,14 +792,12 @@ static int run_once(struct view *v, unsigned credits, jnl_body body, void *arg, 
 	return r;
 }
 
-int jnl_run(struct jnl *j, unsigned credits, jnl_body body, void *arg, u64 *seq)
+static int run(struct jnl *j, bool reserved, unsigned credits, jnl_body body, void *arg, u64 *seq)
 {
-	struct view v = { .j = j, .write = true };
+	struct view v = { .j = j, .write = true, .reserved = reserved };
 	int r;
 
 	ASSERT(credits <= JNL_CREDITS_MAX);
-	if (j->cfg.readonly)
-		return -EROFS;
 	for (unsigned tries = 0;; tries++) {
 		ASSERT(tries < RUN_TRIES_MAX);
 		r = run_once(&v, credits, body, arg, seq);
@@ -772,4 +809,14 @@ int jnl_run(struct jnl *j, unsigned credits, jnl_body body, void *arg, u64 *seq)
 	}
 	view_fini(&v);
 	return r;
+}
+
+int jnl_run(struct jnl *j, unsigned credits, jnl_body body, void *arg, u64 *seq)
+{
+	return j->cfg.readonly ? -EROFS : run(j, false, credits, body, arg, seq);
+}
+
+int jnl_run_reserved(struct jnl *j, unsigned credits, jnl_body body, void *arg)
+{
+	return run(j, true, credits, body, arg, NULL);
 }

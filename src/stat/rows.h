@@ -95,7 +95,17 @@
 	C(CHECKPOINTS, "checkpoints", "", "", "checkpoint rounds")                                 \
 	C(CHECKPOINT_BUFFERS, "checkpoint_buffers", "", "buffers", "buffers written in place")     \
 	C(JOURNAL_STALLS, "journal_stalls", "", "", "handles that waited for log space")           \
-	C(REPLAYED, "journal_replayed", "", "", "transactions replayed at mount")
+	C(REPLAYED, "journal_replayed", "", "", "transactions replayed at mount")                  \
+	C(RECOVERED_NEW, "recovered_overwrites", "found=new", "sectors",                           \
+	  "sectors of open intents, by what recovery found in them")                               \
+	C(RECOVERED_OLD, "recovered_overwrites", "found=old", "sectors",                           \
+	  "sectors of open intents, by what recovery found in them")                               \
+	C(RECOVERED_TORN, "recovered_overwrites", "found=torn", "sectors",                         \
+	  "sectors of open intents, by what recovery found in them")                               \
+	C(INTENTS, "intents", "", "", "intents logged before overwrites in place")                 \
+	C(DATA_LOGGED, "data_logged", "", "sectors", "data sectors written through the log")       \
+	C(CHECKSUM_ERRORS, "data_checksum_errors", "", "sectors",                                  \
+	  "data sectors whose contents did not match their checksum")
 
 /* Requests from the kernel, one histogram each: use with HIST_REQ_x or stat_op_hist(). */
 #define STAT_REQUEST_ROWS(H)                                                                       \

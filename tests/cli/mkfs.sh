@@ -55,6 +55,11 @@ check_says ' 8 MiB, 8 KiB blocks' 'and counts blocks of -b'
 check '-N is accepted' mkfs --size 8M -N 1000 n.img
 check_says 'inodes are not limited' 'and explained'
 check '-O list prints features' mkfs -O list
+check_says datasum 'checksums of data among them'
+check '-O ^datasum leaves them out' mkfs -f -O ^datasum plain.img
+check_says 'features none' 'and the summary says so'
+check '-O datasum is the default' mkfs -f -O datasum plain.img
+check_says 'features datasum' 'and is named, too'
 check '-V prints the version' mkfs -V
 check '--help prints the options' mkfs --help
 check_says '--journal-size' 'all of them'

@@ -38,6 +38,8 @@ static u64 kind_addr(enum fmt_kind k)
 		return node_addr;
 	case FMT_KIND_JNL:
 		return geo.jnl_sector;
+	case FMT_KIND_DATA:
+		break;
 	}
 	return 0;
 }

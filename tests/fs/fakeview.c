@@ -194,6 +194,10 @@ void view_forget(struct view *v, u64 addr, enum fmt_kind kind)
 	}
 }
 
+void view_forget_data(struct view *v UNUSED, u64 sector UNUSED, u32 nr UNUSED)
+{
+}
+
 int view_busy(struct view *v, u64 sector, u64 nr)
 {
 	struct busy *b = calloc(1, sizeof(*b));

@@ -634,24 +634,30 @@ START_TEST(pending_sectors_read_as_written_until_the_map_says_so)
 {
 	struct op_arg a = { .op = OP_ALLOC, .min = 20, .nr = 20 };
 	struct op_arg m = { .op = OP_MAP, .nr = 5, .value = FMT_MAP_BAD };
-	u32 e[20];
+	u32 e[20], sums[10];
 	struct fix f;
 
+	for (u32 i = 0; i < 10; i++)
+		sums[i] = 1000 + i;
 	fix_open(&f, 65536, 4096, 1);
 	ck_assert_int_eq(do_op(&f, &a), 0);
-	ck_assert_int_eq(space_pending_set(f.sp, a.sector + 5, 10), 0);
+	ck_assert(!space_pending_any(f.sp, a.sector, 20));
+	ck_assert_int_eq(space_pending_set(f.sp, a.sector + 5, 10, sums), 0);
+	ck_assert(space_pending_any(f.sp, a.sector, 20));
+	ck_assert(!space_pending_any(f.sp, a.sector, 5));
 	m.goal = a.sector + 5;
 	m.then = -EIO;
 	ck_assert_int_eq(do_op(&f, &m), -EIO);
 	ck_assert_int_eq(space_map_read(f.sp, a.sector, 20, e), 0);
 	for (u32 i = 0; i < 20; i++)
-		ck_assert_uint_eq(e[i], i >= 5 && i < 15);
+		ck_assert_uint_eq(e[i], i >= 5 && i < 15 ? 995 + i : 0);
 	m.then = 0;
 	ck_assert_int_eq(do_op(&f, &m), 0);
 	space_pending_clear(f.sp, a.sector + 14, 1);
 	ck_assert_int_eq(space_map_read(f.sp, a.sector, 20, e), 0);
 	for (u32 i = 0; i < 20; i++)
-		ck_assert_uint_eq(e[i], i >= 5 && i < 10 ? FMT_MAP_BAD : i >= 10 && i < 14);
+		ck_assert_uint_eq(e[i], i >= 5 && i < 10 ? FMT_MAP_BAD :
+				  i >= 10 && i < 14 ? 995 + i : 0);
 	/* Freed and given to somebody else, they are new. */
 	ck_assert_int_eq(do_free(&f, a.sector, 20), 0);
 	ck_assert_int_eq(space_map_read(f.sp, a.sector, 20, e), 0);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "format/format.h"
 
 u32 fake_random(u32 *state)
 {
@@ -163,17 +164,62 @@ static void fake_ioend(struct iomap_file *file, const struct iomap_ioend *io)
 
 	mutex_lock(&f->lock);
 	f->nr_ioend++;
-	if (io->fresh)
+	if (io->how == IOMAP_NEW)
 		f->nr_fresh++;
+	ASSERT(io->how != IOMAP_OVERWRITE || io->intent == f);
 	if (io->error)
 		f->nr_error_sectors += io->nr;
 	for (u32 i = 0; i < io->nr && !io->error; i++) {
 		ASSERT(f->disk[io->sector + i] == io->disk + i);
-		f->entry[io->disk + i] = 1;
+		f->entry[io->disk + i] = io->entries[i];
 	}
 	if (!io->error)
 		f->size_end = MAX(f->size_end, io->size_end);
 	mutex_unlock(&f->lock);
+}
+
+static int fake_read_logged(struct iomap_file *file UNUSED, u64 disk UNUSED, void *buf UNUSED)
+{
+	return 0;
+}
+
+static int fake_write_how(struct iomap_file *file, u64 disk, u32 nr, u8 *how)
+{
+	struct fakefile *f = fake_of(file);
+
+	mutex_lock(&f->lock);
+	for (u32 i = 0; i < nr; i++) {
+		u32 entry = f->entry[disk + i];
+
+		how[i] = entry >= FMT_MAP_CSUM_MIN ? IOMAP_OVERWRITE :
+			 entry == FMT_MAP_NOCSUM && file->nosum ? IOMAP_SAME : IOMAP_NEW;
+	}
+	mutex_unlock(&f->lock);
+	return 0;
+}
+
+static int fake_write_settle(struct iomap_file *file UNUSED, u64 disk UNUSED, u32 nr UNUSED)
+{
+	return 0;
+}
+
+static int fake_announce(struct iomap_file *file, struct iomap_overwrite *ow, unsigned nr,
+			 bool drained)
+{
+	struct fakefile *f = fake_of(file);
+
+	if (f->announce_busy && !drained)
+		return -EBUSY;
+	if (f->announce_error)
+		return f->announce_error;
+	mutex_lock(&f->lock);
+	f->nr_announce++;
+	for (unsigned i = 0; i < nr; i++) {
+		ow[i].intent = f;
+		f->nr_announced += ow[i].nr;
+	}
+	mutex_unlock(&f->lock);
+	return 0;
 }
 
 static const struct iomap_ops fake_ops = {
@@ -181,6 +227,10 @@ static const struct iomap_ops fake_ops = {
 	.valid = fake_valid,
 	.allocate = fake_allocate,
 	.map_entries = fake_map_entries,
+	.read_logged = fake_read_logged,
+	.write_how = fake_write_how,
+	.write_settle = fake_write_settle,
+	.announce = fake_announce,
 	.inline_read = fake_inline_read,
 	.inline_write = fake_inline_write,
 	.ioend = fake_ioend,

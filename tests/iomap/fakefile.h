@@ -31,6 +31,9 @@ struct fakefile {
 	u64 used;
 	/* counts */
 	u64 nr_map, nr_entries, nr_ioend, nr_fresh, nr_error_sectors;
+	u64 nr_announce, nr_announced;  /* calls, sectors */
+	bool announce_busy;             /* unless everything has ended */
+	int announce_error;
 	u64 size_end;                   /* largest of successful ioends */
 	u32 rnd;
 };

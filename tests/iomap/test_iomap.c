@@ -603,6 +603,69 @@ START_TEST(readers_writers_and_flushers_see_whole_sectors)
 }
 END_TEST
 
+START_TEST(overwrites_are_announced_together_and_before_they_are_sent)
+{
+	setup(16u << 20, 9, 1, false);
+	do_write(0, 1u << 20, 5);
+	do_writeback();
+	ck_assert_uint_eq(ff.nr_announce, 0);
+	for (u64 pos = 0; pos < 1u << 20; pos += 8192)
+		do_write(pos, 4096, (u32)pos + 1);
+	do_writeback();
+	ck_assert_uint_eq(ff.nr_announce, 1);
+	ck_assert_uint_eq(ff.nr_announced, 128);
+	drop_clean();
+	do_read(0, 1u << 20, NULL);
+	teardown();
+}
+END_TEST
+
+START_TEST(a_refused_announcement_keeps_the_data_dirty_and_the_disk_as_it_was)
+{
+	u64 written;
+
+	setup(16u << 20, 9, 1, false);
+	do_write(0, 100000, 5);
+	do_writeback();
+	do_write(4096, 40960, 6);
+	written = data_written();
+	ff.announce_error = -EROFS;
+	ck_assert_int_eq(iomap_writeback(&ff.file, 0, UINT64_MAX, IOMAP_WB_WAIT, 0, NULL), -EROFS);
+	ck_assert_uint_eq(data_written(), written);
+	ck_assert_uint_eq(ff.file.mapping.nr_dirty, 10);
+	ff.announce_error = 0;
+	ff.announce_busy = true;
+	do_writeback();
+	drop_clean();
+	do_read(0, 100000, NULL);
+	teardown();
+}
+END_TEST
+
+START_TEST(a_sector_that_does_not_match_its_checksum_fails_alone_and_heals)
+{
+	u8 sector[SECTOR_SIZE];
+
+	setup(16u << 20, 9, 1, false);
+	do_write(0, 16 * SECTOR_SIZE, 5);
+	do_writeback();
+	ck_assert_int_eq(blk_read(dev, ff.disk[7], sector, 1, BLK_DATA), 0);
+	sector[5] ^= 4;
+	ck_assert_int_eq(blk_write(dev, ff.disk[7], sector, 1, BLK_DATA), 0);
+	drop_clean();
+	do_read(0, 1, NULL);
+	do_read(8 * SECTOR_SIZE, 8 * SECTOR_SIZE, NULL);
+	ck_assert_int_eq(iomap_read(&ff.file, 7 * SECTOR_SIZE, buf, 10, NULL), -EIO);
+	ck_assert_int_eq(iomap_read(&ff.file, 0, buf, MAX_SIZE, NULL), 7 * SECTOR_SIZE);
+	do_write(7 * SECTOR_SIZE, SECTOR_SIZE, 9);
+	do_read(0, 16 * SECTOR_SIZE, NULL);
+	do_writeback();
+	drop_clean();
+	do_read(0, 16 * SECTOR_SIZE, NULL);
+	teardown();
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("iomap");
@@ -620,6 +683,9 @@ int main(void)
 	check_add(s, a_bad_sector_costs_only_itself_when_reading);
 	check_add(s, a_sector_that_the_map_calls_bad_fails_alone);
 	check_add(s, failed_writes_stay_dirty_are_reported_and_heal);
+	check_add(s, overwrites_are_announced_together_and_before_they_are_sent);
+	check_add(s, a_refused_announcement_keeps_the_data_dirty_and_the_disk_as_it_was);
+	check_add(s, a_sector_that_does_not_match_its_checksum_fails_alone_and_heals);
 	check_add(s, a_full_disk_makes_the_write_short);
 	check_add(s, seek_finds_written_and_dirty_sectors_exactly);
 	check_add(s, zeroing_leaves_holes_alone);

@@ -210,6 +210,18 @@ START_TEST(leaving_out_the_revoke_is_seen)
 }
 END_TEST
 
+START_TEST(leaving_out_the_intent_is_seen)
+{
+	without(JNL_OMIT_INTENT, FS_OMIT_NONE, 20);
+}
+END_TEST
+
+START_TEST(overwriting_before_the_intent_is_durable_is_seen)
+{
+	without(JNL_OMIT_NONE, FS_OMIT_INTENT_COMMIT, 20);
+}
+END_TEST
+
 START_TEST(leaving_out_the_flush_before_a_completion_is_seen)
 {
 	without(JNL_OMIT_NONE, FS_OMIT_DATA_FLUSH, 20);
@@ -225,6 +237,8 @@ int main(void)
 	check_add_slow(s, leaving_out_the_flush_of_a_commit_is_seen, 200);
 	check_add_slow(s, leaving_out_the_busy_rule_is_seen, 200);
 	check_add_slow(s, leaving_out_the_revoke_is_seen, 200);
+	check_add_slow(s, leaving_out_the_intent_is_seen, 200);
+	check_add_slow(s, overwriting_before_the_intent_is_durable_is_seen, 200);
 	check_add_slow(s, leaving_out_the_flush_before_a_completion_is_seen, 200);
 	return check_main(s);
 }

@@ -120,16 +120,44 @@ static int parse_uuid(const char *text, struct mkfs_args *a)
 	return 0;
 }
 
+static int parse_feature(const char *text, const char *word, size_t len, struct mkfs_args *a)
+{
+	bool off = len && word[0] == '^';
+	size_t skip = off ? 1 : 0;
+
+	if (len == 0)
+		return 0;
+	if (len == strlen("none") && memcmp(word, "none", len) == 0) {
+		a->no_datasum = true;
+		return 0;
+	}
+	if (len - skip != strlen("datasum") || memcmp(word + skip, "datasum", len - skip) != 0)
+		return bad("-O", text, "unknown feature; '-O list' prints those that are known");
+	a->no_datasum = off;
+	return 0;
+}
+
+static int parse_feature_list(const char *text, struct mkfs_args *a)
+{
+	int r = 0;
+
+	for (const char *at = text; at && !r;) {
+		size_t len = strcspn(at, ",");
+
+		r = parse_feature(text, at, len, a);
+		at = at[len] ? at + len + 1 : NULL;
+	}
+	return r;
+}
+
 static int parse_features(const char *text, struct mkfs_args *a)
 {
 	if (strcmp(text, "list") == 0) {
-		printf("no features are known beyond the base format\n");
+		printf("datasum  checksums of file data (default; ^datasum leaves them out)\n");
 		a->done = true;
 		return 0;
 	}
-	if (text[0] == 0 || strcmp(text, "none") == 0)
-		return 0;
-	return bad("-O", text, "unknown feature; '-O list' prints those that are known");
+	return parse_feature_list(text, a);
 }
 
 static int parse_time(const char *opt, const char *text, struct mkfs_args *a)

@@ -221,8 +221,9 @@ static void print_summary(const struct job *job, const struct fmt_geo *g)
 	size_to_text(g->jnl_nr * SECTOR_SIZE, jnl);
 	printf("foliofs %s  %s: %s, %s blocks, %s journal, inodes as needed%s\n", FOLIOFS_VERSION,
 	       job->args.target, size, block, jnl, job->args.dry_run ? " (nothing was done)" : "");
-	printf("  label %s   uuid %s   features base\n", g->label[0] ? g->label : "(none)",
-	       job->args.dry_run && !job->args.has_uuid ? "(random)" : uuid_to_text(&u, uuid));
+	printf("  label %s   uuid %s   features %s\n", g->label[0] ? g->label : "(none)",
+	       job->args.dry_run && !job->args.has_uuid ? "(random)" : uuid_to_text(&u, uuid),
+	       g->ro_compat & FMT_RO_COMPAT_DATASUM ? "datasum" : "none");
 	if (job->args.inodes_given)
 		printf("  inodes are not limited: -N has no effect\n");
 	if (job->args.verbose)
@@ -279,6 +280,7 @@ static void set_options(struct job *job)
 		.root_uid = geteuid(),
 		.root_gid = getegid(),
 		.discard = !a->no_discard && !job->created,
+		.no_datasum = a->no_datasum,
 		.before_write = wipe,
 		.arg = job,
 	};

@@ -16,6 +16,7 @@ struct mkfs_args {
 	u64 size_blocks;        /* the argument after the target; 0 = not given */
 	s64 time;               /* 0 = now */
 	bool dry_run, quiet, verbose, force, no_discard, inodes_given;
+	bool no_datasum;        /* -O ^datasum */
 	bool done;              /* help, version or a list was printed: exit 0 */
 };
 
