@@ -17,6 +17,7 @@
 #include "base/limits.h"
 #include "base/nearest.h"
 #include "base/size.h"
+#include "fs/fs.h"
 #include "front/front.h"
 
 enum opt_kind {
@@ -61,6 +62,9 @@ static const struct opt_row rows[] = {
 	  .value_text = "SIZE", .help = "longest readahead (default: chosen by the cache)" },
 	{ "commit", OPT_COUNT, AT(commit_s), .min = 1, .max = 300, .value_text = "SECONDS",
 	  .help = "how old a change gets before it is committed (default: 5)" },
+	{ "log_data", OPT_SIZE, AT(log_data), .min = 0, .max = FS_LOG_DATA_MAX,
+	  .value_text = "SIZE",
+	  .help = "most data that an fsync writes through the log (default: 64k; 0: none)" },
 	{ "nodatasum", OPT_FLAG, AT(nodatasum), 1,
 	  .help = "what is written gets no checksum: damage to it is not noticed" },
 	{ "datasum", OPT_FLAG, AT(nodatasum), 0,
@@ -425,6 +429,7 @@ int front_parse(int argc, char **argv, struct front_opts *o)
 		.cache_size = default_cache_size(),
 		.commit_s = 5,
 		.poll_us = FRONT_POLL_AUTO,
+		.log_data = 64u << 10,
 		.nosuid = true,
 		.nodev = true,
 		.allow_other = geteuid() == 0,

@@ -35,6 +35,7 @@ struct front_opts {
 	bool nosuid, nodev, noexec;
 	bool sync, dirsync, nodiratime;
 	bool nodatasum;
+	u64 log_data;             /* bytes; 0 = never */
 	bool allow_other;
 	bool allow_other_set;         /* said by the user, not by default */
 	bool replace_stale;

@@ -187,6 +187,7 @@ static int mount_fs(struct front *fr)
 		.threads = true,
 		.commit_ms = (unsigned)o->commit_s * 1000,
 		.nodatasum = o->nodatasum,
+		.log_data = o->log_data ? o->log_data : 1,
 		.atime = o->atime == FRONT_NOATIME ? FS_NOATIME :
 			 o->atime == FRONT_STRICTATIME ? FS_STRICTATIME : FS_RELATIME,
 		.nodiratime = o->nodiratime,

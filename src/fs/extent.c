@@ -370,6 +370,7 @@ const struct iomap_ops file_iomap_ops = {
 	.write_how = file_write_how,
 	.write_settle = file_write_settle,
 	.announce = file_announce,
+	.log = file_log,
 	.inline_read = file_inline_read,
 	.inline_write = file_inline_write,
 	.ioend = file_ioend,

@@ -5,7 +5,8 @@
  * the file may grow; copy into the cache (iomap_write); times; queue the inode for the flusher;
  * unlock; for O_SYNC and O_DSYNC, fsync.
  *
- * 1. Nothing is throttled or flushed while the inode's lock is held.
+ * 1. Nothing is throttled while the inode's lock is held. A synchronous write that fits is put into
+ *    the running transaction under it (datalog.c), and committed without.
  * 2. Long writes are cut into pieces, so that one writer can't use up a small cache under its
  *    lock, and a piece is small beside the dirty limits: a writer never waits for dirty data
  *    that is too little for the flusher to begin.
@@ -125,7 +126,26 @@ static int write_throttle(struct inode *ip, u64 pos, u64 len)
 	return cache_throttle(&ip->file.mapping, (u32)sectors);
 }
 
-static ssize_t write_locked(struct inode *ip, u64 pos, const void *buf, u64 len, unsigned flags)
+/* A synchronous write that the log takes as one piece: held from the copy on. */
+static ssize_t write_logged(struct inode *ip, u64 pos, const void *buf, u64 len, unsigned flags,
+			    bool *logged)
+{
+	ssize_t n;
+
+	iomap_hold(&ip->file, pos, len);
+	n = iomap_write(&ip->file, pos, buf, len);
+	if (n > 0) {
+		inode_touch_write(ip, flags & FS_WRITE_KILL_SUID);
+		/* If not, fsync finds out why. */
+		*logged = iomap_log(&ip->file, pos, pos + (u64)n, ip->fs->log_max,
+				    flags & FS_WRITE_SYNC, true) == 1;
+	}
+	iomap_release(&ip->file);
+	return n;
+}
+
+static ssize_t write_locked(struct inode *ip, u64 pos, const void *buf, u64 len, unsigned flags,
+			    bool *logged)
 {
 	ssize_t n;
 	int r;
@@ -142,6 +162,8 @@ static ssize_t write_locked(struct inode *ip, u64 pos, const void *buf, u64 len,
 		if (r)
 			return r;
 	}
+	if ((flags & (FS_WRITE_SYNC | FS_WRITE_DSYNC)) && file_log_fits(ip, pos, len))
+		return write_logged(ip, pos, buf, len, flags, logged);
 	n = iomap_write(&ip->file, pos, buf, len);
 	if (n <= 0)
 		return n;
@@ -152,7 +174,8 @@ static ssize_t write_locked(struct inode *ip, u64 pos, const void *buf, u64 len,
 	return n;
 }
 
-static ssize_t write_piece(struct inode *ip, u64 *pos, const void *buf, u64 len, unsigned flags)
+static ssize_t write_piece(struct inode *ip, u64 *pos, const void *buf, u64 len, unsigned flags,
+			   bool *logged)
 {
 	ssize_t n = write_throttle(ip, *pos, len);
 
@@ -161,7 +184,7 @@ static ssize_t write_piece(struct inode *ip, u64 *pos, const void *buf, u64 len,
 	rwlock_wrlock(&ip->lock);
 	if (flags & FS_WRITE_APPEND)
 		*pos = inode_size(ip);
-	n = write_locked(ip, *pos, buf, len, flags);
+	n = write_locked(ip, *pos, buf, len, flags, logged);
 	rwlock_unlock(&ip->lock);
 	return n;
 }
@@ -174,9 +197,23 @@ static u64 piece_max(void)
 	return MAX(MIN(share, WRITE_PIECE), (u64)SECTOR_SIZE);
 }
 
+/* The write is in a transaction: what of it, or all that fsync means. */
+static int write_commit(struct inode *ip, bool logged, unsigned flags)
+{
+	u64 seq;
+
+	if (!logged)
+		return fs_fsync(ip, !(flags & FS_WRITE_SYNC));
+	mutex_lock(&ip->state);
+	seq = flags & FS_WRITE_SYNC ? ip->sync_seq : ip->datasync_seq;
+	mutex_unlock(&ip->state);
+	return jnl_commit(ip->fs->jnl, seq);
+}
+
 ssize_t fs_write(struct inode *ip, u64 pos, const void *buf, u64 len, unsigned flags)
 {
 	u64 done = 0, most = piece_max();
+	bool logged = false;
 	ssize_t n = file_may_write(ip);
 
 	if (n || len == 0)
@@ -186,7 +223,8 @@ ssize_t fs_write(struct inode *ip, u64 pos, const void *buf, u64 len, unsigned f
 	while (done < len) {
 		u64 piece = MIN(len - done, most);
 
-		n = write_piece(ip, &pos, (const u8 *)buf + done, piece, flags);
+		n = write_piece(ip, &pos, (const u8 *)buf + done, piece, flags,
+				&logged);
 		if (n <= 0)
 			break;
 		trace_use(TRACE_WRITE, ip, pos, (u64)n);
@@ -199,7 +237,7 @@ ssize_t fs_write(struct inode *ip, u64 pos, const void *buf, u64 len, unsigned f
 		return n;
 	stat_add(STAT_USER_WRITE_BYTES, done);
 	if (flags & (FS_WRITE_SYNC | FS_WRITE_DSYNC)) {
-		int r = fs_fsync(ip, !(flags & FS_WRITE_SYNC));
+		int r = write_commit(ip, logged && done <= most, flags);
 
 		if (r)
 			return r;

@@ -97,8 +97,13 @@ void done_dropped(struct dropped *dropped, bool published);
 /* ---- inplace.c: operations of struct iomap_ops ---- */
 int file_read_logged(struct iomap_file *f, u64 disk, void *buf);
 int file_write_how(struct iomap_file *f, u64 disk, u32 nr, u8 *how);
-int file_write_settle(struct iomap_file *f, u64 disk, u32 nr);
+int file_write_settle(struct iomap_file *f, u64 disk, u32 nr, bool in_place);
 int file_announce(struct iomap_file *f, struct iomap_overwrite *ow, unsigned nr, bool drained);
+
+/* ---- datalog.c ---- */
+int file_log(struct iomap_file *f, const struct iomap_logged *s, u32 nr, u64 size_end, bool item);
+/* May a synchronous write of these bytes go through the log? */
+bool file_log_fits(const struct inode *ip, u64 pos, u64 len);
 
 /* ---- inline.c ---- */
 int file_inline_read(struct iomap_file *f, void *buf);

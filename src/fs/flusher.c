@@ -43,6 +43,8 @@ static bool is_due(struct inode *ip, bool all)
 	u64 now = now_ns();
 	bool early;
 
+	if (all && __atomic_load_n(&m->nr_writeback, __ATOMIC_ACQUIRE))
+		return true;
 	if (!__atomic_load_n(&m->nr_dirty, __ATOMIC_ACQUIRE))
 		return false;
 	if (all)
@@ -71,13 +73,21 @@ static void note_result(struct inode *ip, int r)
 			(unsigned long long)ip->ino, err_text(r));
 }
 
-/* One turn; *more when the turn was too short for all that is dirty. */
-static int flush_one(struct inode *ip, bool *more)
+/*
+ * One turn; *more when the turn was too short for all that is dirty. all: for sync, which also
+ * waits for what others have under way.
+ */
+static int flush_one(struct inode *ip, bool all, bool *more)
 {
 	u64 written = 0;
-	int r = iomap_writeback(&ip->file, 0, INT64_MAX, 0, TURN_SECTORS, &written), done;
+	int r = iomap_writeback(&ip->file, 0, INT64_MAX, all ? IOMAP_WB_WAIT : 0, TURN_SECTORS,
+				&written), done;
 	bool few;
 
+	if (r == -EAGAIN) {
+		*more = inode_wait_writer(ip);
+		r = 0;
+	}
 	note_result(ip, r);
 	if (!r && written >= TURN_SECTORS)
 		*more = true;
@@ -134,7 +144,7 @@ static int flush_batch(struct inode **batch, unsigned n, bool all)
 	while (more) {
 		more = false;
 		for (unsigned i = 0; i < n; i++) {
-			int r = is_due(batch[i], all) ? flush_one(batch[i], &more) : 0;
+			int r = is_due(batch[i], all) ? flush_one(batch[i], all, &more) : 0;
 
 			err = err ? err : r;
 		}

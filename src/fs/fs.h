@@ -34,6 +34,12 @@ struct fs_opts {
 	bool threads;
 	unsigned commit_ms;    /* 0 = 5000 */
 	bool nodatasum;        /* what is written from now on gets no checksum */
+	/*
+	 * Up to so many bytes of dirty data fsync and synchronous writes put into the log; 0 =
+	 * 64 KiB, less than a sector = never, more than FS_LOG_DATA_MAX = that.
+	 */
+#define FS_LOG_DATA_MAX (128u << 10)
+	u64 log_data;
 	enum { FS_RELATIME, FS_NOATIME, FS_STRICTATIME } atime;
 	bool nodiratime;       /* FS_NOATIME for directories */
 	void (*on_readonly)(void *arg, int error);
@@ -178,6 +184,7 @@ enum fs_omit {
 	FS_OMIT_NONE,
 	FS_OMIT_DATA_FLUSH,     /* before finished writes are completed */
 	FS_OMIT_INTENT_COMMIT,  /* before overwrites are sent */
+	FS_OMIT_SETTLE,         /* logged data is overwritten in place at once */
 };
 void fs_omit(enum fs_omit what);
 

@@ -114,6 +114,7 @@ struct fs {
 	struct jnl_recovery recovery;
 	bool readonly;
 	bool nosum;                 /* new data gets no checksums */
+	u32 log_max;                /* sectors that fsync may put into the log; 0 = none */
 	struct mutex rename;        /* RANK_RENAME */
 	/* inode table (inode.c) */
 	struct mutex table_lock;    /* RANK_INODE_TABLE */
@@ -190,6 +191,8 @@ void inode_touch_write(struct inode *ip, bool kill_suid);
 
 /* sync.c */
 int inode_flush_overwrites(struct inode *ip); /* what was written in place becomes durable */
+/* After -EAGAIN from iomap_writeback(): until who holds sectors is done. No locks; true. */
+bool inode_wait_writer(struct inode *ip);
 int fs_complete_all(struct fs *fs);           /* what has finished, of all queued inodes */
 /* complete and store all queued inodes; for the commit thread */
 void fs_pre_commit(struct fs *fs);
@@ -210,6 +213,11 @@ int file_complete(struct inode *ip);
 void file_flush_replaced(struct inode *ip);
 /* Free all extents at or beyond `sector` in bounded handles; used by truncate and by orphans. */
 int file_free_extents(struct fs *fs, u64 ino, struct inode *ip_or_null, u64 from_sector);
+
+/* datalog.c */
+/* Few dirty sectors go through the log: 1 = they are in the running transaction, 0 = they did not,
+ * or there are none. */
+int file_log_dirty(struct inode *ip, bool datasync);
 
 /* orphan.c */
 int orphan_add_in(struct view *v, u64 ino, u8 kind, u64 size);

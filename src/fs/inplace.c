@@ -56,8 +56,11 @@ int file_write_how(struct iomap_file *f, u64 disk, u32 nr, u8 *how)
 	bool unwritten = false;
 	int r;
 
-	if (space_pending_any(ip->fs->space, disk, nr) ||
-	    jnl_data_logged(ip->fs->jnl, disk, nr))
+	if (space_pending_any(ip->fs->space, disk, nr))
+		return -EAGAIN;
+	if (!how)
+		return 0;
+	if (fs_omitted != FS_OMIT_SETTLE && jnl_data_logged(ip->fs->jnl, disk, nr))
 		return -EAGAIN;
 	r = space_map_read(ip->fs->space, disk, nr, entries);
 	if (r)
@@ -95,16 +98,16 @@ static int settle_pending(struct inode *ip)
 	return r ? r : file_complete(ip);
 }
 
-int file_write_settle(struct iomap_file *f, u64 disk, u32 nr)
+int file_write_settle(struct iomap_file *f, u64 disk, u32 nr, bool in_place)
 {
 	struct inode *ip = file_inode(f);
 	int r = 0;
 
 	if (space_pending_any(ip->fs->space, disk, nr))
 		r = settle_pending(ip);
-	if (!r)
+	if (!r && in_place)
 		r = jnl_data_settle(ip->fs->jnl, disk, nr);
-	return r ? r : settle_unwritten(ip);
+	return r || !in_place ? r : settle_unwritten(ip);
 }
 
 /* ---- announcing ---- */

@@ -23,6 +23,7 @@
 #define BYTES_AN_INODE 512u
 
 #define COMMIT_MS 5000u
+#define LOG_DATA (64u << 10)
 
 /* ---- superblock ---- */
 
@@ -65,6 +66,16 @@ static int load_super(struct blk_dev *dev, struct fmt_geo *out)
 	return r;
 }
 
+/* A piece need not begin at a sector: one more. */
+static u32 log_sectors(const struct fs_opts *o)
+{
+	u64 bytes = o->log_data ? o->log_data : LOG_DATA;
+
+	if (bytes < SECTOR_SIZE)
+		return 0;
+	return (u32)(MIN(bytes, (u64)FS_LOG_DATA_MAX) >> SECTOR_SHIFT) + 1;
+}
+
 static int check_features(struct fs *fs)
 {
 	u64 unknown = fs->geo.ro_compat & ~FMT_RO_COMPAT_KNOWN;
@@ -74,6 +85,7 @@ static int check_features(struct fs *fs)
 			 (unsigned long long)unknown);
 		fs->readonly = true;
 	}
+	fs->log_max = log_sectors(&fs->opts);
 	fs->nosum = fs->opts.nodatasum || !(fs->geo.ro_compat & FMT_RO_COMPAT_DATASUM);
 	return !fs->readonly && blk_is_rdonly(fs->dev) ? -EROFS : 0;
 }

@@ -2,10 +2,11 @@
  * Making things durable: fsync, sync, and what the commit thread and the flusher need stored first.
  *
  * Rules:
- *  1. fsync of a file: the item is stored; its dirty sectors are written; what was written is
- *     completed (flush, then a handle that sets map entries and size); the transaction is
- *     committed; overwrites that need no completion are flushed. Each step is skipped when there
- *     is nothing for it: an fsync with nothing to do does no I/O.
+ *  1. fsync of a file: its dirty sectors join the running transaction, if they are few, or are
+ *     written in place; what was written in place is completed (flush, then a handle that sets map
+ *     entries and size); the item is stored; the transaction is committed; overwrites that need no
+ *     completion are flushed. Each step is skipped when there is nothing for it: an fsync with
+ *     nothing to do does no I/O.
  *  2. sync_seq is the newest transaction with a change of this inode, of its names or its space,
  *     and datasync_seq leaves out those that only moved times. They are read after the item was
  *     stored.
@@ -52,17 +53,38 @@ static bool must_store(const struct inode *ip, bool datasync)
 	return datasync ? dirty & INODE_DIRTY_ATTR : dirty != 0;
 }
 
-static int sync_data(struct inode *ip)
-{
-	int r = iomap_writeback(&ip->file, 0, INT64_MAX, IOMAP_WB_WAIT, 0, NULL), done;
-
-	done = file_complete(ip);
-	return r ? r : done;
-}
-
 static int sync_item(struct inode *ip, bool datasync)
 {
 	return must_store(ip, datasync) ? inode_store(ip) : 0;
+}
+
+bool inode_wait_writer(struct inode *ip)
+{
+	rwlock_rdlock(&ip->lock);
+	rwlock_unlock(&ip->lock);
+	return true;
+}
+
+/* Through the log, or in place; then the item goes first, and an intent's commit takes it along. */
+static int write_dirty(struct inode *ip, bool datasync)
+{
+	int r = file_log_dirty(ip, datasync);
+
+	if (r)
+		return r < 0 ? r : iomap_wait_writeback(&ip->file);
+	r = sync_item(ip, datasync);
+	return r ? r : iomap_writeback(&ip->file, 0, INT64_MAX, IOMAP_WB_WAIT, 0, NULL);
+}
+
+static int sync_data(struct inode *ip, bool datasync)
+{
+	int r, done;
+
+	do {
+		r = write_dirty(ip, datasync);
+	} while (r == -EAGAIN && inode_wait_writer(ip));
+	done = file_complete(ip);
+	return r ? r : done;
 }
 
 int fs_fsync(struct inode *ip, bool datasync)
@@ -74,10 +96,7 @@ int fs_fsync(struct inode *ip, bool datasync)
 	if (ip->fs->readonly)
 		return 0;
 	stat_trace(TRACE_FSYNC, ip->ino, 0, datasync);
-	/* First, so that the commit of an intent takes it along. */
-	r = sync_item(ip, datasync);
-	if (!r && data)
-		r = sync_data(ip);
+	r = data ? sync_data(ip, datasync) : 0;
 	if (!r)
 		r = sync_item(ip, datasync);
 	if (r)

@@ -67,6 +67,13 @@ struct iomap_ioend {
 	int error;
 };
 
+/* A sector that goes into the log. */
+#define IOMAP_LOG_MAX 33u   /* sectors of one piece at most: 128 KiB wherever they begin */
+struct iomap_logged {
+	u64 sector, disk;
+	const void *data;
+};
+
 /* An overwrite that is about to be sent. */
 struct iomap_overwrite {
 	u64 disk;
@@ -104,10 +111,18 @@ struct iomap_ops {
 	/*
 	 * How nr sectors that are about to be written in place are to be treated. Folio locked, and
 	 * under no writeback. -EAGAIN: something else must be done first, by write_settle() without
-	 * any folio lock or write under way; then ask again.
+	 * any folio lock or write under way; then ask again. how = NULL, in_place = false: they are
+	 * going to be logged.
 	 */
 	int (*write_how)(struct iomap_file *f, u64 disk, u32 nr, u8 *how);
-	int (*write_settle)(struct iomap_file *f, u64 disk, u32 nr);
+	int (*write_settle)(struct iomap_file *f, u64 disk, u32 nr, bool in_place);
+	/*
+	 * Logs sectors as one piece: it is durable, as a whole, with the transaction that runs
+	 * now. size_end: bytes of the file that they show. item: attributes too. They are under
+	 * writeback. -EBUSY: they must be written in place.
+	 */
+	int (*log)(struct iomap_file *f, const struct iomap_logged *s, u32 nr, u64 size_end,
+		   bool item);
 	/*
 	 * IOMAP_OVERWRITE: makes the announcement durable. -EBUSY: too much is under way; once all
 	 * writes of this thread have ended, again with drained = true, which waits. On another
@@ -137,6 +152,7 @@ struct iomap_file {
 	u64 size;                /* bytes, in memory; atomic; changed under the inode lock */
 	u64 ino;                 /* for messages */
 	bool nosum;              /* new contents get no checksum; set by the file system */
+	u64 hold_start, hold_end; /* sectors, atomic; end 0 = none: iomap_hold() */
 };
 
 void iomap_file_init(struct iomap_file *f, const struct iomap_ops *ops, struct blk_dev *dev,
@@ -204,6 +220,25 @@ enum iomap_wb_flags {
  */
 int iomap_writeback(struct iomap_file *f, u64 start, u64 end, unsigned flags, u64 nr_max,
 		    u64 *written);
+
+/* Waits for writeback of others that is under way; the error that dirty sectors have, if any. */
+int iomap_wait_writeback(struct iomap_file *f);
+
+/* ---- small synchronous writes ---- */
+
+/*
+ * Logs the dirty sectors of [start, end) bytes in one piece. 1: they are published with the running
+ * transaction (inline data, too). 0: there are more than max (or IOMAP_LOG_MAX), nothing was done.
+ * -EBUSY: it must be writeback. own: the caller holds the range.
+ */
+int iomap_log(struct iomap_file *f, u64 start, u64 end, u32 max, bool item, bool own);
+/*
+ * While a range is held, writeback and iomap_log() of others leave its sectors alone; writeback
+ * that should have waited returns -EAGAIN. One range a file: by who has the inode lock exclusively.
+ */
+void iomap_hold(struct iomap_file *f, u64 pos, u64 len);
+void iomap_release(struct iomap_file *f);
+bool iomap_is_held(const struct iomap_file *f, u64 sector, u64 nr);
 
 /* ---- truncate, punch, seek ---- */
 

@@ -44,6 +44,7 @@ void iomap_file_init(struct iomap_file *f, const struct iomap_ops *ops, struct b
 	f->size = 0;
 	f->ino = ino;
 	f->nosum = false;
+	f->hold_start = f->hold_end = 0;
 }
 
 void iomap_file_fini(struct iomap_file *f)

@@ -78,6 +78,11 @@ int request_verify(struct iomap_file *f, struct request *rq);
 #define SECTORS_DATA_MAX 512u
 int sectors_data(struct iomap_file *f, const struct iomap *m, u64 sector, u32 nr, u64 *bits);
 
+/* Something else must come first, and then again: so often. */
+#define IOMAP_SETTLE_TRIES 16u
+
+/* Bytes behind the end of the file in its last sector become zero, if the locked folio has it. */
+void folio_zero_tail(struct folio *folio, u64 size);
 /*
  * Makes [off, off+len) bytes of a locked folio zero: reads the sectors that are covered in
  * part, dirties all.

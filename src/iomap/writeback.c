@@ -33,8 +33,6 @@
 #define HELD_MAX 2048u
 #define HELD_SHARE_OF_CACHE 16u
 
-#define SETTLE_TRIES 16u
-
 struct wb_range {
 	u32 first, nr;          /* in the folio */
 	u64 disk;
@@ -55,6 +53,7 @@ struct wb {
 	int error;
 	u64 settle;                     /* what write_how() wants settled first */
 	u32 nr_settle;
+	bool skipped;                   /* sectors that somebody holds */
 	unsigned nr_ranges;             /* of the folio in hand */
 	struct wb_range range[1u << FOLIO_MAX_ORDER];
 };
@@ -362,17 +361,6 @@ static int wb_run(struct wb *w, struct folio *folio, u32 first, u32 nr, u64 size
 	return 0;
 }
 
-static void wb_zero_tail(struct folio *folio, u64 size)
-{
-	u64 start = folio->index << SECTOR_SHIFT, tail;
-
-	if (size <= start || size - start >= folio_bytes(folio) ||
-	    IS_ALIGNED(size, (u64)SECTOR_SIZE))
-		return;
-	tail = size - start;
-	memset((u8 *)folio_data(folio) + tail, 0, ALIGN_UP(tail, (u64)SECTOR_SIZE) - tail);
-}
-
 /*
  * The locked folio's ranges are chosen: under writeback with them. Unlocks; its reference is
  * used up.
@@ -382,7 +370,7 @@ static void wb_begin(struct wb *w, struct folio *folio, u64 size)
 	unsigned nr = w->nr_ranges;
 
 	if (nr > 0) {
-		wb_zero_tail(folio, size);
+		folio_zero_tail(folio, size);
 		folio_begin_writeback(folio, nr);
 	}
 	for (unsigned i = 0; i < nr; i++) {
@@ -407,6 +395,20 @@ static void wb_lock(struct wb *w, struct folio *folio)
 	folio_lock(folio);
 }
 
+/* What of the run nobody holds. */
+static int wb_free_run(struct wb *w, struct folio *folio, u32 first, u32 nr, u64 size)
+{
+	int r = 0;
+
+	if (likely(!iomap_is_held(w->f, folio->index + first, nr)))
+		return wb_run(w, folio, first, nr, size);
+	w->skipped = true;
+	for (u32 i = first; i < first + nr && !r; i++)
+		if (!iomap_is_held(w->f, folio->index + i, 1))
+			r = wb_run(w, folio, i, 1, size);
+	return r;
+}
+
 /* The locked folio's dirty ranges and how to write them. */
 static int wb_plan(struct wb *w, struct folio *folio, u64 size)
 {
@@ -418,7 +420,7 @@ static int wb_plan(struct wb *w, struct folio *folio, u64 size)
 	w->nr_ranges = 0;
 	while (!r && !folio_has(folio, FOLIO_DEAD) &&
 	       folio_next_dirty(folio, at, last, &first, &nr)) {
-		r = wb_run(w, folio, first, nr, size);
+		r = wb_free_run(w, folio, first, nr, size);
 		at = first + nr;
 	}
 	return r;
@@ -451,12 +453,12 @@ static void wb_folio(struct wb *w, struct folio *folio, unsigned flags)
 		}
 		size = iomap_size(w->f);
 		r = wb_plan(w, folio, size);
-		if (r != -EAGAIN || tries == SETTLE_TRIES)
+		if (r != -EAGAIN || tries == IOMAP_SETTLE_TRIES)
 			break;
 		folio_unlock(folio);
 		wb_drain(w);
 		w->nr_ranges = 0;
-		r = w->f->ops->write_settle(w->f, w->settle, w->nr_settle);
+		r = w->f->ops->write_settle(w->f, w->settle, w->nr_settle, true);
 		if (r)
 			folio_lock(folio);
 	}
@@ -467,17 +469,21 @@ static void wb_folio(struct wb *w, struct folio *folio, unsigned flags)
 
 /* ---- whole files ---- */
 
-static void wb_wait_others(struct wb *w)
+static void wait_others(struct mapping *m, u64 sector, u64 end)
 {
-	struct mapping *m = &w->f->mapping;
-	u64 sector = w->start;
 	struct folio *folio;
 
 	while (__atomic_load_n(&m->nr_writeback, __ATOMIC_ACQUIRE) &&
-	       (folio = cache_next(m, &sector, w->end))) {
+	       (folio = cache_next(m, &sector, end))) {
 		folio_wait_writeback(folio);
 		folio_put(folio);
 	}
+}
+
+int iomap_wait_writeback(struct iomap_file *f)
+{
+	wait_others(&f->mapping, 0, UINT64_MAX);
+	return __atomic_load_n(&f->mapping.error, __ATOMIC_ACQUIRE);
 }
 
 static void wb_pass(struct wb *w, unsigned flags)
@@ -513,6 +519,7 @@ int iomap_writeback(struct iomap_file *f, u64 start, u64 end, unsigned flags, u6
 	w.f = f;
 	w.open = NULL;
 	w.nr_held = 0;
+	w.skipped = false;
 	w.held_max = held_max();
 	w.map.length = 0;
 	w.start = start >> SECTOR_SHIFT;
@@ -528,9 +535,11 @@ int iomap_writeback(struct iomap_file *f, u64 start, u64 end, unsigned flags, u6
 		wb_pass(&w, flags);
 	}
 	if (flags & IOMAP_WB_WAIT) {
-		wb_wait_others(&w);
+		wait_others(m, w.start, w.end);
 		/* What others wrote for us may have failed. */
 		wb_fail(&w, __atomic_load_n(&m->error, __ATOMIC_ACQUIRE));
+		if (w.skipped)
+			wb_fail(&w, -EAGAIN);
 	}
 	if (written)
 		*written = w.written;

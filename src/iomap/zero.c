@@ -73,6 +73,17 @@ int folio_zero_bytes(struct folio *folio, u32 off, u32 len)
 	return 0;
 }
 
+void folio_zero_tail(struct folio *folio, u64 size)
+{
+	u64 start = folio->index << SECTOR_SHIFT, tail;
+
+	if (size <= start || size - start >= folio_bytes(folio) ||
+	    IS_ALIGNED(size, (u64)SECTOR_SIZE))
+		return;
+	tail = size - start;
+	memset((u8 *)folio_data(folio) + tail, 0, ALIGN_UP(tail, (u64)SECTOR_SIZE) - tail);
+}
+
 /* [pos, end) lies in sectors that all hold data. */
 static int zero_run(struct iomap_file *f, u64 pos, u64 end)
 {

@@ -51,13 +51,16 @@ static int buf_make_way(struct jnl *j, u64 addr, enum fmt_kind kind, unsigned fl
 
 	if (flags & CACHE_NOWAIT)
 		return -EAGAIN;
-	cache_drop_clean(&j->mapping, addr, end);
-	mutex_lock(&j->lock);
 	while (!changed && (f = cache_next(&j->mapping, &at, end))) {
+		u64 first = f->index, nr = folio_sectors(f);
+
+		mutex_lock(&j->lock);
 		changed = f->priv && !((struct jnl_buf *)f->priv)->forgotten;
+		mutex_unlock(&j->lock);
 		folio_put(f);
+		if (!changed)
+			cache_drop_clean(&j->mapping, first, first + nr);
 	}
-	mutex_unlock(&j->lock);
 	return changed ? corrupt(WHY_RANGE, CORRUPT_NO_INO, addr) : -EAGAIN;
 }
 

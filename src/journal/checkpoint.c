@@ -12,7 +12,9 @@
  *    the header that says so is flushed.
  * 4. Buffers leave in order of the oldest transaction they need, so every batch moves the tail.
  * 5. An open intent that would hold the tail back is logged again, in room that was kept for it.
- * 6. Sectors of file data are buffers like others, but for the checksum in a header; they leave
+ * 6. A sector of file data that can't be written is logged again if there is room, so that it does
+ *    not hold the tail; that is no reason to stop changes: what needs room gets the error.
+ * 7. Sectors of file data are buffers like others, but for the checksum in a header; they leave
  *    the metadata cache with their copy: they are read from their place from then on.
  */
 #include "base/log.h"
@@ -25,11 +27,13 @@
 
 #define SNAP_BYTES (1u << 20)
 #define SNAP_NR (SNAP_BYTES / SECTOR_SIZE)
+#define RETRY_MS 1000u         /* after data that could not be written */
 
 struct snap {
 	struct jnl_bufs bufs;          /* by snap_link */
 	unsigned nr;
 	u64 newest;                    /* transaction that must be durable first */
+	int data_error;                /* of file data: not in its place */
 	struct blk_io *io;
 	struct iovec *iov;
 };
@@ -90,6 +94,33 @@ static void snap_io_done(struct blk_io *io)
 	(void)io;                      /* the batch keeps the error */
 }
 
+/* Which of a failed batch fail once more. The error of metadata; that of data is noted. */
+static int snap_retry(struct jnl *j, struct snap *s)
+{
+	int r = 0;
+
+	for (unsigned i = 0; i < s->nr && !r; i++) {
+		struct blk_io *io = &s->io[i];
+
+		if (!io->res)
+			continue;
+		io->res = blk_writev(j->dev, io->sector, io->iov, io->nr_iov, io->kind);
+		if (io->res && io->kind == BLK_DATA)
+			s->data_error = io->res;
+		else
+			r = io->res;
+	}
+	return r;
+}
+
+static bool snap_failed(const struct snap *s, const struct jnl_buf *b)
+{
+	for (unsigned i = 0; s->data_error && i < s->nr; i++)
+		if (s->io[i].sector == b->addr)
+			return s->io[i].res;
+	return false;
+}
+
 static int snap_write(struct jnl *j, struct snap *s)
 {
 	struct blk_batch batch;
@@ -109,6 +140,8 @@ static int snap_write(struct jnl *j, struct snap *s)
 		blk_batch_add(&batch, &s->io[i]);
 	}
 	r = blk_batch_fini(&batch);
+	if (r)
+		r = snap_retry(j, s);
 	return r ? r : blk_flush(j->dev);
 }
 
@@ -136,6 +169,21 @@ static void snap_undo(struct jnl *j, struct jnl_buf *b)
 	TAILQ_INSERT_HEAD(&j->dirty, b, dirty_link);
 }
 
+/* Rule 6. */
+static void snap_log_again(struct jnl *j, struct jnl_buf *b)
+{
+	if (b->forgotten || b->dirty) {
+		snap_done(j, b);
+	} else if (jnl_log_has_room(j, txn_buf_bytes(b), 0, false)) {
+		b->snapped = false;
+		if (!j->running->opened_ns)
+			j->running->opened_ns = now_ns();
+		txn_touch(j, b);
+	} else {
+		snap_undo(j, b);
+	}
+}
+
 static void snap_end(struct jnl *j, struct snap *s, int error)
 {
 	struct jnl_buf *b;
@@ -145,13 +193,15 @@ static void snap_end(struct jnl *j, struct snap *s, int error)
 		TAILQ_REMOVE(&s->bufs, b, snap_link);
 		if (error)
 			snap_undo(j, b);
+		else if (snap_failed(s, b))
+			snap_log_again(j, b);
 		else
 			snap_done(j, b);
 	}
 	j->snap_first = 0;
 	mutex_unlock(&j->lock);
 	for (unsigned i = 0; i < s->nr && !error; i++)
-		if (s->io[i].kind == BLK_DATA)
+		if (s->io[i].kind == BLK_DATA && !s->io[i].res)
 			cache_drop_clean(&j->mapping, s->io[i].sector, s->io[i].sector + 1);
 	stat_add(STAT_CHECKPOINT_BUFFERS, s->nr);
 }
@@ -179,7 +229,7 @@ static int checkpoint_batch(struct jnl *j, struct snap *s)
 	snap_begin(j, s);
 	if (!s->nr)
 		return 0;
-	r = jnl_commit(j, s->newest);
+	r = jnl_omitted == JNL_OMIT_CHECKPOINT_COMMIT ? 0 : jnl_commit(j, s->newest);
 	if (!r)
 		r = snap_write(j, s);
 	snap_end(j, s, r);
@@ -240,7 +290,7 @@ static int tail_move(struct jnl *j)
 	mutex_unlock(&j->lock);
 	if (!freed)
 		return 0;
-	r = jnl_log_write_head(j, false);
+	r = jnl_omitted == JNL_OMIT_TAIL ? 0 : jnl_log_write_head(j, false);
 	if (r)
 		return r;
 	mutex_lock(&j->lock);
@@ -304,11 +354,25 @@ static int checkpoint_rounds(struct jnl *j, struct snap *s, u64 max_used, u64 ma
 {
 	int r = 0;
 
-	while (!r && !checkpoint_enough(j, max_used, max_dirty))
+	while (!r && !s->data_error && !checkpoint_enough(j, max_used, max_dirty))
 		r = checkpoint_batch(j, s);
+	/* What was logged again must be durable there before the tail goes. */
+	if (!r && s->data_error)
+		r = jnl_commit_running(j);
 	if (!r)
 		r = carry_intents(j);
 	return r ? r : tail_move(j);
+}
+
+static int note_data_error(struct jnl *j, int error)
+{
+	if (error)
+		log_err("journal: file data can't be written to its place: %s; it stays in the log",
+			err_text(error));
+	mutex_lock(&j->lock);
+	j->retry_ns = error ? now_ns() + RETRY_MS * NS_PER_MS : 0;
+	mutex_unlock(&j->lock);
+	return error;
 }
 
 int checkpoint_to(struct jnl *j, u64 max_used, u64 max_dirty)
@@ -327,6 +391,8 @@ int checkpoint_to(struct jnl *j, u64 max_used, u64 max_dirty)
 		r = checkpoint_rounds(j, &s, max_used, max_dirty);
 		if (r)
 			jnl_fail(j, r, "a checkpoint");
+		else
+			r = note_data_error(j, s.data_error);
 	}
 	snap_free(&s);
 	checkpoint_leave(j);
@@ -337,12 +403,12 @@ int checkpoint_to(struct jnl *j, u64 max_used, u64 max_dirty)
 
 int jnl_checkpoint_all(struct jnl *j)
 {
+	bool done = false;
 	int r = 0;
 
-	bool done = false;
-
 	for (unsigned round = 0; !r && !done; round++) {
-		r = jnl_commit_running(j);
+		if (jnl_omitted != JNL_OMIT_CHECKPOINT_COMMIT || round > 0)
+			r = jnl_commit_running(j);
 		if (!r)
 			r = checkpoint_to(j, 0, 0);
 		mutex_lock(&j->lock);
@@ -369,8 +435,14 @@ int jnl_make_room(struct jnl *j, u64 bytes, u64 keep)
 		mutex_lock(&j->lock);
 		room = jnl_log_has_room(j, bytes, keep, false);
 		mutex_unlock(&j->lock);
-		if (!r && !room)
-			r = checkpoint_to(j, j->ring_nr / 4, j->dirty_max / 2);
+		if (r || room)
+			break;
+		r = checkpoint_to(j, j->ring_nr / 4, j->dirty_max / 2);
+		/* File data that can't be written: there may be room all the same. */
+		mutex_lock(&j->lock);
+		room = r && !j->error && jnl_log_has_room(j, bytes, keep, false);
+		mutex_unlock(&j->lock);
+		r = room ? 0 : r;
 	}
 	return r;
 }

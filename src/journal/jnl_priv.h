@@ -144,6 +144,7 @@ struct jnl {
 	u64 nr_logged;                  /* buffers of file data; atomic */
 	u64 data_seq;                   /* newest transaction with file data; 0 = none */
 	u64 nr_checkpoints;             /* ended */
+	u64 retry_ns;                   /* the thread tries no checkpoint before; 0 = whenever */
 
 	u64 ring_nr;                    /* sectors */
 	u64 head;                       /* where the next transaction goes */

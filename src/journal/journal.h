@@ -142,7 +142,7 @@ int jnl_read(struct jnl *j, jnl_body body, void *arg);
  * needs more must be split. *seq (may be NULL) gets the transaction the changes went into; it is
  * left alone when nothing was changed.
  */
-#define JNL_CREDITS_MAX 96u
+#define JNL_CREDITS_MAX 128u
 int jnl_run(struct jnl *j, unsigned credits, jnl_body body, void *arg, u64 *seq);
 
 /* ---- life ---- */
@@ -197,7 +197,9 @@ int jnl_format(struct blk_dev *dev, const struct fmt_geo *geo);
 
 /* Mutation knobs for the crash simulator's own tests: leave out one rule and see it caught. */
 enum jnl_omit { JNL_OMIT_NONE, JNL_OMIT_COMMIT_FLUSH, JNL_OMIT_BUSY, JNL_OMIT_REVOKE,
-	JNL_OMIT_WHOLE, JNL_OMIT_INTENT /* announced and not logged */ };
+	JNL_OMIT_WHOLE, JNL_OMIT_INTENT /* announced and not logged */,
+	JNL_OMIT_CHECKPOINT_COMMIT /* what it writes need not be durable in the log */,
+	JNL_OMIT_TAIL /* space of the ring is used again before the new tail is durable */ };
 void jnl_omit(enum jnl_omit what);
 
 #endif

@@ -9,6 +9,9 @@
 #include "base/time.h"
 #include "journal/jnl_priv.h"
 
+/* How often to look whether a failed checkpoint may be tried again. */
+#define RETRY_LOOK_MS 1000u
+
 static u64 commit_age_ms(const struct jnl *j)
 {
 	return MAX(1u, j->cfg.commit_ms / 2);
@@ -27,6 +30,8 @@ static u64 due_ms(const struct jnl *j)
 
 static bool wants_checkpoint(const struct jnl *j)
 {
+	if (j->retry_ns && now_ns() < j->retry_ns)
+		return false;
 	return j->kick || j->used > j->ring_nr / 2 || j->dirty_bytes > j->dirty_max / 2;
 }
 
@@ -37,6 +42,8 @@ static void thread_sleep(struct jnl *j)
 
 	if (j->stop || (!j->error && (!ms || wants_checkpoint(j))))
 		return;
+	if (j->retry_ns && !j->error)
+		ms = MIN(ms, (u64)RETRY_LOOK_MS);
 	if (ms != UINT64_MAX && !j->error) {
 		cond_timedwait_ms(&j->wake, &j->lock, ms);
 		return;

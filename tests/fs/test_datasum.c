@@ -353,6 +353,31 @@ START_TEST(an_overwrite_that_fails_once_is_written_later)
 }
 END_TEST
 
+START_TEST(logged_data_that_can_not_be_written_to_its_place_stays_in_the_log)
+{
+	struct inode *f = begin(NULL);
+
+	blk_fault_set(b.dev, fault, NULL);
+	tag(2);
+	ck_assert_int_eq(fs_write(f, 0, data, 10 * SECTOR_SIZE, 0), 10 * SECTOR_SIZE);
+	OK(fs_fsync(f, true));
+	failing = true;
+	for (unsigned i = 0; i < 3; i++) {
+		FAILS(jnl_checkpoint_all(fs_jnl(b.fs)), EIO);
+		make_file(b.root, i == 0 ? "a" : i == 1 ? "b" : "c");
+		OK(fs_fsync(b.root, false));
+	}
+	ck_assert(!fs_readonly(b.fs));
+	failing = false;
+	f = again(f, true);
+	ck_assert(there(b.root, "c"));
+	for (u32 i = 0; i < 10; i++)
+		ck_assert_int_eq(read_one(f, i), 0);
+	fs_iput(f);
+	box_close(&b);
+}
+END_TEST
+
 START_TEST(truncating_announced_sectors_closes_their_intents)
 {
 	struct inode *f = begin(NULL);
@@ -387,6 +412,7 @@ int main(void)
 	check_add(s, an_open_intent_outlives_checkpoints);
 	check_add(s, an_overwrite_that_fails_leaves_its_sectors_bad_on_disk_and_good_in_memory);
 	check_add(s, an_overwrite_that_fails_once_is_written_later);
+	check_add(s, logged_data_that_can_not_be_written_to_its_place_stays_in_the_log);
 	check_add(s, truncating_announced_sectors_closes_their_intents);
 	return check_main(s);
 }

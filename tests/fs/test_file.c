@@ -44,6 +44,14 @@ static void put_data(struct inode *f, u64 pos, u64 len)
 	ck_assert_int_eq(fs_write(f, pos, data + pos, len, 0), (ssize_t)len);
 }
 
+/* Contents that differ from what the file had. */
+static void put_new(struct inode *f, u64 pos, u64 len)
+{
+	for (u64 i = pos; i < pos + len; i++)
+		data[i] ^= 0x55;
+	put_data(f, pos, len);
+}
+
 /* The file holds data[0, size) but for [hole, hole_end), which is zero. */
 static void expect(struct inode *f, u64 size, u64 hole, u64 hole_end)
 {
@@ -307,11 +315,163 @@ START_TEST(an_append_and_fsync_costs_two_flushes)
 	OK(fs_fsync(f, false));
 	flushes = stat_read(STAT_FLUSHES);
 	for (unsigned i = 1; i <= 8; i++) {
-		put_data(f, i * 8192, 8192);
+		put_data(f, i * 131072, 131072);
 		OK(fs_fsync(f, true));
 	}
 	/* Data; then the transaction with map entries and size. */
-	ck_assert_uint_le(stat_read(STAT_FLUSHES) - flushes, 16);
+	ck_assert_uint_eq(stat_read(STAT_FLUSHES) - flushes, 16);
+	fs_iput(f);
+	end();
+}
+END_TEST
+
+struct costs { u64 flushes, log, data, meta; };
+
+static struct costs costs_now(void)
+{
+	return (struct costs){ stat_read(STAT_FLUSHES), stat_read(STAT_WRITE_IOS_LOG),
+			       stat_read(STAT_WRITE_IOS_DATA), stat_read(STAT_WRITE_IOS_META) };
+}
+
+/* `nr` times one write to the log and one flush, and nothing else. */
+static void assert_one_write_one_flush(const struct costs *from, u64 nr)
+{
+	struct costs now = costs_now();
+
+	ck_assert_uint_eq(now.flushes - from->flushes, nr);
+	ck_assert_uint_eq(now.log - from->log, nr);
+	ck_assert_uint_eq(now.data, from->data);
+	ck_assert_uint_eq(now.meta, from->meta);
+}
+
+START_TEST(a_small_overwrite_is_synced_by_one_write_and_one_flush)
+{
+	struct costs from;
+	struct inode *f;
+
+	begin("ram:64M", 65536);
+	f = new_file("f");
+	put_data(f, 0, 1u << 20);
+	OK(fs_sync(b.fs));
+	from = costs_now();
+	for (unsigned i = 0; i < 10; i++) {
+		put_new(f, i * 40960 + 100, 4096 + i * 3000);
+		OK(fs_fsync(f, i % 2));
+	}
+	assert_one_write_one_flush(&from, 10);
+	f = crash(f, "f");
+	expect(f, 1u << 20, 0, 0);
+	fs_iput(f);
+	end();
+}
+END_TEST
+
+START_TEST(a_small_append_is_synced_by_one_write_and_one_flush)
+{
+	struct costs from;
+	struct inode *f;
+
+	begin("ram:64M", 65536);
+	f = new_file("f");
+	put_data(f, 0, 10000);
+	OK(fs_fsync(f, false));
+	from = costs_now();
+	for (unsigned i = 0; i < 20; i++) {
+		put_data(f, 10000 + i * 5000, 5000);
+		OK(fs_fsync(f, i % 2));
+	}
+	assert_one_write_one_flush(&from, 20);
+	f = crash(f, "f");
+	expect(f, 110000, 0, 0);
+	fs_iput(f);
+	end();
+}
+END_TEST
+
+START_TEST(a_sync_write_that_fits_costs_one_write_and_one_flush)
+{
+	struct costs from;
+	struct inode *f;
+
+	begin("ram:64M", 0);
+	f = new_file("f");
+	put_data(f, 0, 1u << 20);
+	OK(fs_sync(b.fs));
+	from = costs_now();
+	for (unsigned i = 0; i < 10; i++)
+		ck_assert_int_eq(fs_write(f, i * 70000, data + i * 70000, 65536,
+					  i % 2 ? FS_WRITE_SYNC : FS_WRITE_DSYNC), 65536);
+	assert_one_write_one_flush(&from, 10);
+	fs_iput(f);
+	end();
+}
+END_TEST
+
+START_TEST(what_the_log_holds_is_read_from_it_until_it_is_in_its_place)
+{
+	struct inode *f;
+
+	begin("ram:64M", 4096);
+	f = new_file("f");
+	put_data(f, 0, 1u << 20);
+	OK(fs_sync(b.fs));
+	put_new(f, 40000, 50000);
+	OK(fs_fsync(f, true));
+	fs_drop_cache(b.fs, f);
+	expect(f, 1u << 20, 0, 0);
+	OK(jnl_checkpoint_all(fs_jnl(b.fs)));
+	fs_drop_cache(b.fs, f);
+	expect(f, 1u << 20, 0, 0);
+	fs_iput(f);
+	end();
+}
+END_TEST
+
+START_TEST(a_read_only_mount_reads_data_from_a_log_that_it_may_not_replay)
+{
+	struct inode *f;
+
+	begin("ram:64M", 4096);
+	f = new_file("f");
+	put_data(f, 0, 1u << 20);
+	OK(fs_sync(b.fs));
+	put_new(f, 40000, 50000);
+	OK(fs_fsync(f, true));
+	b.opts.readonly = true;
+	f = crash(f, "f");
+	expect(f, 1u << 20, 0, 0);
+	b.opts.readonly = false;
+	f = again(f, "f");
+	expect(f, 1u << 20, 0, 0);
+	fs_iput(f);
+	end();
+}
+END_TEST
+
+START_TEST(sectors_freed_while_the_log_holds_them_do_not_come_back)
+{
+	struct inode *f, *g;
+
+	begin("ram:16M", 4096);
+	f = new_file("f");
+	put_data(f, 0, 60000);
+	OK(fs_fsync(f, true));
+	OK(fs_truncate(f, 0));
+	OK(fs_sync(b.fs));
+	/* All the space there is: that of the file before, too. */
+	g = new_file("g");
+	for (u64 pos = 0; pos < 12u << 20; pos += 1u << 20)
+		if (fs_write(g, pos, data + 100, 1u << 20, 0) != 1 << 20)
+			break;
+	OK(fs_fsync(g, true));
+	fs_iput(g);
+	f = crash(f, "f");
+	g = get(b.root, "g");
+	for (u64 pos = 0, n; pos < inode_size(g); pos += n) {
+		n = (u64)fs_read(g, pos, back, 1u << 20, NULL);
+		ck_assert(n <= 1u << 20 && !memcmp(back, data + 100, n));
+	}
+	fs_iput(g);
 	fs_iput(f);
 	end();
 }
@@ -785,6 +945,12 @@ int main(void)
 	check_add(s, an_overwrite_is_synced_by_two_flushes_and_one_log_write);
 	check_add(s, an_fsync_with_nothing_to_do_does_no_io);
 	check_add(s, an_append_and_fsync_costs_two_flushes);
+	check_add(s, a_small_overwrite_is_synced_by_one_write_and_one_flush);
+	check_add(s, a_small_append_is_synced_by_one_write_and_one_flush);
+	check_add(s, a_sync_write_that_fits_costs_one_write_and_one_flush);
+	check_add(s, what_the_log_holds_is_read_from_it_until_it_is_in_its_place);
+	check_add(s, a_read_only_mount_reads_data_from_a_log_that_it_may_not_replay);
+	check_add(s, sectors_freed_while_the_log_holds_them_do_not_come_back);
 	check_add(s, what_truncate_cut_off_never_comes_back);
 	check_add(s, truncate_frees_all_space_at_once);
 	check_add(s, a_full_disk_fails_the_write_not_the_fsync);

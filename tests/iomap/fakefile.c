@@ -188,7 +188,7 @@ static int fake_write_how(struct iomap_file *file, u64 disk, u32 nr, u8 *how)
 	struct fakefile *f = fake_of(file);
 
 	mutex_lock(&f->lock);
-	for (u32 i = 0; i < nr; i++) {
+	for (u32 i = 0; how && i < nr; i++) {
 		u32 entry = f->entry[disk + i];
 
 		how[i] = entry >= FMT_MAP_CSUM_MIN ? IOMAP_OVERWRITE :
@@ -198,7 +198,8 @@ static int fake_write_how(struct iomap_file *file, u64 disk, u32 nr, u8 *how)
 	return 0;
 }
 
-static int fake_write_settle(struct iomap_file *file UNUSED, u64 disk UNUSED, u32 nr UNUSED)
+static int fake_write_settle(struct iomap_file *file UNUSED, u64 disk UNUSED, u32 nr UNUSED,
+			     bool in_place UNUSED)
 {
 	return 0;
 }
@@ -222,6 +223,24 @@ static int fake_announce(struct iomap_file *file, struct iomap_overwrite *ow, un
 	return 0;
 }
 
+/* Its log is the disk itself. */
+static int fake_log(struct iomap_file *file, const struct iomap_logged *s, u32 nr, u64 size_end,
+		    bool item UNUSED)
+{
+	struct fakefile *f = fake_of(file);
+
+	if (f->log_error)
+		return f->log_error;
+	for (u32 i = 0; i < nr; i++) {
+		ASSERT(blk_write(file->dev, s[i].disk, s[i].data, 1, BLK_LOG) == 0);
+		f->entry[s[i].disk] = fmt_map_csum(s[i].data);
+	}
+	f->nr_logged += nr;
+	f->nr_log++;
+	f->size_end = MAX(f->size_end, size_end);
+	return 0;
+}
+
 static const struct iomap_ops fake_ops = {
 	.map = fake_map,
 	.valid = fake_valid,
@@ -231,6 +250,7 @@ static const struct iomap_ops fake_ops = {
 	.write_how = fake_write_how,
 	.write_settle = fake_write_settle,
 	.announce = fake_announce,
+	.log = fake_log,
 	.inline_read = fake_inline_read,
 	.inline_write = fake_inline_write,
 	.ioend = fake_ioend,

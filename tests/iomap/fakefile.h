@@ -34,6 +34,8 @@ struct fakefile {
 	u64 nr_announce, nr_announced;  /* calls, sectors */
 	bool announce_busy;             /* unless everything has ended */
 	int announce_error;
+	u64 nr_log, nr_logged;          /* calls, sectors */
+	int log_error;
 	u64 size_end;                   /* largest of successful ioends */
 	u32 rnd;
 };
