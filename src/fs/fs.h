@@ -185,6 +185,7 @@ enum fs_omit {
 	FS_OMIT_DATA_FLUSH,     /* before finished writes are completed */
 	FS_OMIT_INTENT_COMMIT,  /* before overwrites are sent */
 	FS_OMIT_SETTLE,         /* logged data is overwritten in place at once */
+	FS_OMIT_EOF_ZERO,       /* what lies behind the end of file stays there */
 };
 void fs_omit(enum fs_omit what);
 

@@ -228,6 +228,9 @@ int orphan_delete(struct fs *fs, u64 ino, bool extents, bool xattrs);
 
 extern enum fs_omit fs_omitted;
 
+/* torn.c */
+void torn_report(struct fs *fs);   /* what recovery found in overwrites that were under way */
+
 /* flusher.c */
 int flusher_start(struct fs *fs);
 void flusher_stop(struct fs *fs);

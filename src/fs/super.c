@@ -106,19 +106,6 @@ static void pre_commit(void *host)
 	fs_pre_commit(host);
 }
 
-/* Overwrites that the crash cut in two: readable, and neither old nor new. */
-static void report_torn(const struct fs *fs)
-{
-	const struct jnl_recovery *rec = &fs->recovery;
-
-	for (u64 i = 0; i < MIN(rec->torn, (u64)JNL_TORN_MAX); i++)
-		corrupt(WHY_DATA_TORN, CORRUPT_NO_INO, rec->torn_sector[i]);
-	if (rec->recovered_new || rec->recovered_old || rec->torn)
-		log_info("overwrites under way at the crash: %llu sectors new, %llu old, %llu torn",
-			 (unsigned long long)rec->recovered_new,
-			 (unsigned long long)rec->recovered_old, (unsigned long long)rec->torn);
-}
-
 static int open_journal(struct fs *fs)
 {
 	struct jnl_config cfg = {
@@ -135,7 +122,6 @@ static int open_journal(struct fs *fs)
 
 	if (r || fs->recovery.was_clean)
 		return r;
-	report_torn(fs);
 	log_info("recovered %llu transactions with %llu records in %llu buffers%s",
 		 (unsigned long long)fs->recovery.transactions,
 		 (unsigned long long)fs->recovery.records,
@@ -164,6 +150,7 @@ static int start(struct fs *fs)
 {
 	int r = check_root(fs);
 
+	torn_report(fs);
 	if (r || fs->readonly)
 		return r;
 	r = orphan_recover(fs);

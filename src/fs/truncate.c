@@ -221,7 +221,10 @@ static int shrink(struct inode *ip, u64 size)
 	if (!IS_ALIGNED(size, (u64)SECTOR_SIZE))
 		ip->tail_zero = false;
 	/* A tail that can't be read can't be zeroed either; the file is shorter all the same. */
-	r = iomap_truncate_cache(&ip->file, size);
+	if (fs_omitted == FS_OMIT_EOF_ZERO)
+		cache_drop(&ip->file.mapping, end, UINT64_MAX >> SECTOR_SHIFT);
+	else
+		r = iomap_truncate_cache(&ip->file, size);
 	freed = forget_and_free(ip, &a, end);
 	/* The write that would have brought the size to the item may just have been cut off. */
 	done_size(ip, size);
@@ -233,7 +236,8 @@ int file_before_growth(struct inode *ip)
 	u64 size = inode_size(ip);
 	int r;
 
-	if (ip->inl || ip->tail_zero || IS_ALIGNED(size, (u64)SECTOR_SIZE))
+	if (ip->inl || ip->tail_zero || IS_ALIGNED(size, (u64)SECTOR_SIZE) ||
+	    fs_omitted == FS_OMIT_EOF_ZERO)
 		return 0;
 	r = iomap_zero_eof(&ip->file, size);
 	if (!r)

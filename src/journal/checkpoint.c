@@ -7,9 +7,8 @@
  *    so a
  *    torn write in place can always be mended from the log: either the old image, which
  *    the tail still covers, or the new one.
- * 3. The tail moves only after the writes in place are flushed, and ring space before it is used
- *    again only after
- *    the header that says so is flushed.
+ * 3. The tail moves only after the writes in place are flushed, once for all batches, and ring
+ *    space before it is used again only after the header that says so is flushed.
  * 4. Buffers leave in order of the oldest transaction they need, so every batch moves the tail.
  * 5. An open intent that would hold the tail back is logged again, in room that was kept for it.
  * 6. A sector of file data that can't be written is logged again if there is room, so that it does
@@ -36,6 +35,10 @@ struct snap {
 	int data_error;                /* of file data: not in its place */
 	struct blk_io *io;
 	struct iovec *iov;
+	struct blk_io *sent;           /* neighbours in one request each */
+	unsigned nr_sent;
+	struct iovec *sent_iov;
+	bool written;                  /* something since the last flush */
 };
 
 /* ---- taking the copies ---- */
@@ -94,6 +97,35 @@ static void snap_io_done(struct blk_io *io)
 	(void)io;                      /* the batch keeps the error */
 }
 
+/* Sorted copies of one kind that follow each other on the disk become one request. */
+static void snap_merge(struct snap *s)
+{
+	s->nr_sent = 0;
+	for (unsigned i = 0; i < s->nr; i++) {
+		struct blk_io *io = &s->io[i], *last = &s->sent[MAX(s->nr_sent, 1u) - 1];
+
+		s->sent_iov[i] = *io->iov;
+		if (s->nr_sent && last->kind == io->kind && last->sector + last->nr == io->sector &&
+		    last->nr + io->nr <= BLK_MAX_IO_SECTORS) {
+			last->nr += io->nr;
+			last->nr_iov++;
+			continue;
+		}
+		s->sent[s->nr_sent] = *io;
+		s->sent[s->nr_sent].iov = &s->sent_iov[i];
+		s->sent[s->nr_sent++].done = snap_io_done;
+	}
+}
+
+/* Did the request that the copy was in fail? */
+static bool was_sent_well(const struct snap *s, const struct blk_io *io)
+{
+	for (unsigned i = 0; i < s->nr_sent; i++)
+		if (io->sector - s->sent[i].sector < s->sent[i].nr)
+			return !s->sent[i].res;
+	return false;
+}
+
 /* Which of a failed batch fail once more. The error of metadata; that of data is noted. */
 static int snap_retry(struct jnl *j, struct snap *s)
 {
@@ -102,7 +134,7 @@ static int snap_retry(struct jnl *j, struct snap *s)
 	for (unsigned i = 0; i < s->nr && !r; i++) {
 		struct blk_io *io = &s->io[i];
 
-		if (!io->res)
+		if (was_sent_well(s, io))
 			continue;
 		io->res = blk_writev(j->dev, io->sector, io->iov, io->nr_iov, io->kind);
 		if (io->res && io->kind == BLK_DATA)
@@ -134,15 +166,13 @@ static int snap_write(struct jnl *j, struct snap *s)
 		at += b->len;
 	}
 	qsort(s->io, s->nr, sizeof(*s->io), by_sector);
+	snap_merge(s);
+	s->written = true;
 	blk_batch_init(&batch, j->dev);
-	for (unsigned i = 0; i < s->nr; i++) {
-		s->io[i].done = snap_io_done;
-		blk_batch_add(&batch, &s->io[i]);
-	}
+	for (unsigned i = 0; i < s->nr_sent; i++)
+		blk_batch_add(&batch, &s->sent[i]);
 	r = blk_batch_fini(&batch);
-	if (r)
-		r = snap_retry(j, s);
-	return r ? r : blk_flush(j->dev);
+	return r ? snap_retry(j, s) : 0;
 }
 
 /* ---- finishing ---- */
@@ -209,28 +239,35 @@ static void snap_end(struct jnl *j, struct snap *s, int error)
 static int snap_alloc(struct jnl *j, struct snap *s)
 {
 	*s = (struct snap){ .io = calloc(SNAP_NR, sizeof(*s->io)),
-		.iov = calloc(SNAP_NR, sizeof(*s->iov)) };
+		.iov = calloc(SNAP_NR, sizeof(*s->iov)),
+		.sent = calloc(SNAP_NR, sizeof(*s->sent)),
+		.sent_iov = calloc(SNAP_NR, sizeof(*s->sent_iov)) };
 	if (!j->snap)
 		j->snap = aligned_alloc(SECTOR_SIZE, SNAP_BYTES);
-	return s->io && s->iov && j->snap ? 0 : -ENOMEM;
+	return s->io && s->iov && s->sent && s->sent_iov && j->snap ? 0 : -ENOMEM;
 }
 
 static void snap_free(struct snap *s)
 {
 	free(s->io);
 	free(s->iov);
+	free(s->sent);
+	free(s->sent_iov);
 }
 
 /* One batch; the checkpoint is ours. */
 static int checkpoint_batch(struct jnl *j, struct snap *s)
 {
+	bool early = jnl_omitted == JNL_OMIT_CHECKPOINT_COMMIT;
 	int r;
 
 	snap_begin(j, s);
 	if (!s->nr)
 		return 0;
-	r = jnl_omitted == JNL_OMIT_CHECKPOINT_COMMIT ? 0 : jnl_commit(j, s->newest);
+	r = early ? snap_write(j, s) : 0;
 	if (!r)
+		r = jnl_commit(j, s->newest);
+	if (!r && !early)
 		r = snap_write(j, s);
 	snap_end(j, s, r);
 	return r;
@@ -356,6 +393,8 @@ static int checkpoint_rounds(struct jnl *j, struct snap *s, u64 max_used, u64 ma
 
 	while (!r && !s->data_error && !checkpoint_enough(j, max_used, max_dirty))
 		r = checkpoint_batch(j, s);
+	if (!r && s->written)
+		r = blk_flush(j->dev);
 	/* What was logged again must be durable there before the tail goes. */
 	if (!r && s->data_error)
 		r = jnl_commit_running(j);

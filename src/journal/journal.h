@@ -198,7 +198,7 @@ int jnl_format(struct blk_dev *dev, const struct fmt_geo *geo);
 /* Mutation knobs for the crash simulator's own tests: leave out one rule and see it caught. */
 enum jnl_omit { JNL_OMIT_NONE, JNL_OMIT_COMMIT_FLUSH, JNL_OMIT_BUSY, JNL_OMIT_REVOKE,
 	JNL_OMIT_WHOLE, JNL_OMIT_INTENT /* announced and not logged */,
-	JNL_OMIT_CHECKPOINT_COMMIT /* what it writes need not be durable in the log */,
+	JNL_OMIT_CHECKPOINT_COMMIT /* what it writes is committed only afterwards */,
 	JNL_OMIT_TAIL /* space of the ring is used again before the new tail is durable */ };
 void jnl_omit(enum jnl_omit what);
 

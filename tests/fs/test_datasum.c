@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "base/err.h"
+#include "base/log.h"
 #include "fs/inode.h"
 #include "fs_test.h"
 #include "stat/stat.h"
@@ -72,6 +73,14 @@ static struct inode *again(struct inode *f, bool crash)
 	fs_iput(f);
 	box_remount(&b, crash);
 	return get(b.root, "f");
+}
+
+static char last_line[300];
+
+static void keep_line(enum log_level level, const char *line, void *arg UNUSED)
+{
+	if (level == LOG_LEVEL_ERR)
+		snprintf(last_line, sizeof(last_line), "%s", line);
 }
 
 static void damage(u64 sector)
@@ -230,6 +239,7 @@ START_TEST(recovery_takes_the_old_contents_too_and_sums_only_what_is_torn)
 	/* As if the write of one had not begun, and that of another was cut in two. */
 	OK(blk_write(b.dev, at[0], old, 1, BLK_DATA));
 	damage(at[1]);
+	log_set_sink(keep_line, NULL);
 	OK(fs_mount(b.dev, &b.opts, &b.fs));
 	OK(fs_iget(b.fs, 1, &b.root));
 	ck_assert_uint_eq(fs_recovery(b.fs)->recovered_old, 1);
@@ -237,6 +247,7 @@ START_TEST(recovery_takes_the_old_contents_too_and_sums_only_what_is_torn)
 	ck_assert_uint_eq(fs_recovery(b.fs)->torn_sector[0], at[1]);
 	ck_assert_uint_eq(fs_recovery(b.fs)->recovered_new, NR - 2);
 	f = get(b.root, "f");
+	ck_assert(strstr(last_line, "inode 2, file sector 6,"));
 	ck_assert_int_eq(read_one(f, 6), 1);
 	ck_assert_int_eq(read_one(f, 7), 0);
 	ck_assert_int_eq(read_one(f, 5), 1);

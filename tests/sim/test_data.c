@@ -303,7 +303,7 @@ END_TEST
 
 /* ---- the rules ---- */
 
-static void is_seen(enum jnl_omit jnl_rule, enum fs_omit fs_rule)
+static void is_seen(enum jnl_omit jnl_rule, enum fs_omit fs_rule, bool atomic)
 {
 	char wrong[200] = "";
 	u64 images = 0;
@@ -313,7 +313,7 @@ static void is_seen(enum jnl_omit jnl_rule, enum fs_omit fs_rule)
 	for (u64 seed = 1; good && seed <= 40; seed++) {
 		jnl_omit(jnl_rule);
 		fs_omit(fs_rule);
-		good = try_run(seed, false, &images, wrong);
+		good = try_run(seed, atomic, &images, wrong);
 	}
 	ck_assert_msg(!good, "%llu images and nothing was wrong", (unsigned long long)images);
 	printf("%s\n", wrong);
@@ -322,19 +322,26 @@ static void is_seen(enum jnl_omit jnl_rule, enum fs_omit fs_rule)
 
 START_TEST(overwriting_in_place_what_is_only_in_the_log_is_seen)
 {
-	is_seen(JNL_OMIT_NONE, FS_OMIT_SETTLE);
+	is_seen(JNL_OMIT_NONE, FS_OMIT_SETTLE, false);
 }
 END_TEST
 
 START_TEST(leaving_out_intents_is_seen)
 {
-	is_seen(JNL_OMIT_INTENT, FS_OMIT_NONE);
+	is_seen(JNL_OMIT_INTENT, FS_OMIT_NONE, false);
+}
+END_TEST
+
+/* The log of these runs wraps. */
+START_TEST(using_the_ring_again_before_the_tail_is_durable_is_seen)
+{
+	is_seen(JNL_OMIT_TAIL, FS_OMIT_NONE, true);
 }
 END_TEST
 
 START_TEST(leaving_out_the_flush_before_a_close_is_seen)
 {
-	is_seen(JNL_OMIT_NONE, FS_OMIT_DATA_FLUSH);
+	is_seen(JNL_OMIT_NONE, FS_OMIT_DATA_FLUSH, false);
 }
 END_TEST
 
@@ -346,6 +353,7 @@ int main(void)
 	check_add_slow(s, sectors_between_log_and_place_keep_every_promise, 200);
 	check_add_slow(s, overwriting_in_place_what_is_only_in_the_log_is_seen, 200);
 	check_add_slow(s, leaving_out_intents_is_seen, 200);
+	check_add_slow(s, using_the_ring_again_before_the_tail_is_durable_is_seen, 200);
 	check_add_slow(s, leaving_out_the_flush_before_a_close_is_seen, 200);
 	return check_main(s);
 }

@@ -210,6 +210,24 @@ START_TEST(leaving_out_the_revoke_is_seen)
 }
 END_TEST
 
+START_TEST(a_checkpoint_of_what_is_not_durable_in_the_log_is_seen)
+{
+	without(JNL_OMIT_CHECKPOINT_COMMIT, FS_OMIT_NONE, 100);
+}
+END_TEST
+
+START_TEST(leaving_out_zeroes_behind_the_end_of_file_is_seen)
+{
+	without(JNL_OMIT_NONE, FS_OMIT_EOF_ZERO, 100);
+}
+END_TEST
+
+START_TEST(leaving_out_whole_images_is_seen)
+{
+	without(JNL_OMIT_WHOLE, FS_OMIT_NONE, 100);
+}
+END_TEST
+
 START_TEST(leaving_out_the_intent_is_seen)
 {
 	without(JNL_OMIT_INTENT, FS_OMIT_NONE, 20);
@@ -237,6 +255,9 @@ int main(void)
 	check_add_slow(s, leaving_out_the_flush_of_a_commit_is_seen, 200);
 	check_add_slow(s, leaving_out_the_busy_rule_is_seen, 200);
 	check_add_slow(s, leaving_out_the_revoke_is_seen, 200);
+	check_add_slow(s, a_checkpoint_of_what_is_not_durable_in_the_log_is_seen, 200);
+	check_add_slow(s, leaving_out_zeroes_behind_the_end_of_file_is_seen, 200);
+	check_add_slow(s, leaving_out_whole_images_is_seen, 200);
 	check_add_slow(s, leaving_out_the_intent_is_seen, 200);
 	check_add_slow(s, overwriting_before_the_intent_is_durable_is_seen, 200);
 	check_add_slow(s, leaving_out_the_flush_before_a_completion_is_seen, 200);
