@@ -26,7 +26,10 @@ unsigned awake_threads(void);
 
 /* For awake_pace(): until when, atomic. 0: asleep. */
 extern u64 awake_until_;
-void awake_wake_(void);
+void awake_extend_(u64 now_ns);
+
+/* Tasks that are runnable now on the whole machine, from a line of /proc/loadavg; 0: unknown. */
+unsigned awake_runnable(const char *loadavg);
 
 /* A request was received: keeps the CPUs awake for a while if the receiver's pace makes it pay. */
 static inline void awake_pace(const struct pace *p)
@@ -35,8 +38,7 @@ static inline void awake_pace(const struct pace *p)
 
 	if (p->interval_ns > AWAKE_INTERVAL_NS || until > p->last_ns + AWAKE_LINGER_NS / 2)
 		return;
-	__atomic_store_n(&awake_until_, p->last_ns + AWAKE_LINGER_NS, __ATOMIC_SEQ_CST);
-	awake_wake_();
+	awake_extend_(p->last_ns);
 }
 
 #endif

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "check_main.h"
+#include "front/awake.h"
 #include "front/follow.h"
 #include "front/pace.h"
 #include "front/quota.h"
@@ -177,6 +178,15 @@ START_TEST(quotas_of_both_kinds_of_control_group_are_read)
 }
 END_TEST
 
+START_TEST(the_number_of_runnable_tasks_is_read)
+{
+	ck_assert_uint_eq(awake_runnable("4.45 4.30 2.93 13/175 2574\n"), 13);
+	ck_assert_uint_eq(awake_runnable("0.00 0.00 0.00 1/80 99\n"), 1);
+	ck_assert_uint_eq(awake_runnable("nothing"), 0);
+	ck_assert_uint_eq(awake_runnable(""), 0);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("pace");
@@ -191,5 +201,6 @@ int main(void)
 	check_add(s, requests_that_queue_up_and_unseen_callers_are_not_followed);
 	check_add(s, the_cpu_of_a_thread_is_one_that_exists);
 	check_add(s, quotas_of_both_kinds_of_control_group_are_read);
+	check_add(s, the_number_of_runnable_tasks_is_read);
 	return check_main(s);
 }
