@@ -28,7 +28,6 @@
 #include "foliofs/control.h"
 #include "front/control.h"
 #include "front/front.h"
-#include "front/session.h"
 #include "stat/stat.h"
 #include "stat/trace.h"
 
@@ -109,8 +108,8 @@ static int run_info(struct control *c, const char *arg, FILE *out)
 	fprintf(out, "read_only %s\ncache %s\ncache_size %llu\n",
 		fs_readonly(fr->fs) ? "yes" : "no",
 		fr->kernel_cache ? "kernel" : "daemon", (unsigned long long)o->cache_size);
-	fprintf(out, "transport /dev/fuse\nfuse_protocol 7.%u\nthreads %u\n", fr->proto_minor,
-		session_threads(fr->session));
+	fprintf(out, "transport %s\nfuse_protocol 7.%u\nthreads %u\n", front_transport_name(fr),
+		fr->proto_minor, front_threads(fr));
 	fprintf(out, "block_device %s%s\n", blk_backend(fr->dev),
 		blk_is_direct(fr->dev) ? ", O_DIRECT" : "");
 	return 0;

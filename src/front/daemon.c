@@ -51,6 +51,7 @@
 #include "front/proto.h"
 #include "front/session.h"
 #include "front/start.h"
+#include "front/uring.h"
 
 #define INIT_WAIT_MS 20000
 #define SYNC_WAIT_S 60
@@ -326,6 +327,16 @@ static int mount_answers(struct front *fr, int signal_fd)
 	return EXIT_MOUNT;
 }
 
+const char *front_transport_name(const struct front *fr)
+{
+	return uring_serves(fr->uring) ? "io_uring" : "/dev/fuse";
+}
+
+unsigned front_threads(const struct front *fr)
+{
+	return session_threads(fr->session) + (fr->uring ? uring_threads(fr->uring) : 0);
+}
+
 static unsigned thread_count(const struct front_opts *o)
 {
 	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
@@ -340,7 +351,8 @@ static void answer_destroy(const struct front *fr)
 {
 	struct fuse_out_header head = { .len = sizeof(head), .unique = fr->destroy_unique };
 
-	if (fr->destroy_unique && write(fr->destroy_fd, &head, sizeof(head)) != sizeof(head))
+	if (fr->destroy_unique && fr->destroy_fd >= 0 &&
+	    write(fr->destroy_fd, &head, sizeof(head)) != sizeof(head))
 		log_debug("destroy: not answered: %s", err_text(-errno));
 }
 
@@ -355,6 +367,7 @@ static int run_mount(struct front *fr, int fd, int signal_fd, int parent_fd,
 		snprintf(fr->bdi, sizeof(fr->bdi), "%s", m.dev);
 	if (fr->opts.poll_us && awake_start())
 		log_warn("poll: no threads to keep CPUs awake");
+	fr->fuse_fd = fd;
 	err = session_new(fr, fd, thread_count(&fr->opts), &fr->session);
 	if (err) {
 		log_err("no threads to serve requests: %s", err_text(err));
@@ -370,9 +383,9 @@ static int run_mount(struct front *fr, int fd, int signal_fd, int parent_fd,
 		log_warn("no control socket: %s; foliofsctl can't reach this mount", err_text(err));
 	if (gauges_add(fr))
 		log_warn("statistics are incomplete: out of memory");
-	log_info("mounted on %s, cache=%s, %u threads, transport /dev/fuse, FUSE 7.%u",
-		 fr->opts.mountpoint, fr->kernel_cache ? "kernel" : "daemon",
-		 session_threads(fr->session), fr->proto_minor);
+	log_info("mounted on %s, cache=%s, %u threads, transport %s, FUSE 7.%u",
+		 fr->opts.mountpoint, fr->kernel_cache ? "kernel" : "daemon", front_threads(fr),
+		 front_transport_name(fr), fr->proto_minor);
 	tell_parent(parent_fd);
 	if (wait_event(fr, signal_fd, -1, false) == WOKE_SIGNAL)
 		take_down(fr, signal_fd);
@@ -407,11 +420,15 @@ static int serve(struct front *fr, int parent_fd)
 	control_stop(control);
 	if (fr->session)
 		session_stop(fr->session);
+	if (fr->uring)
+		uring_stop(fr->uring);
 	awake_stop();
 	gauges_del();
 	file_close_all(fr);
 	err = stop_fs(fr);
 	answer_destroy(fr);
+	if (fr->uring)
+		uring_free(fr->uring);
 	if (fr->session)
 		session_free(fr->session);
 	mount_end(mount);

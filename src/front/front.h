@@ -4,7 +4,8 @@
  * daemon.c   life of the process: start, background, signals, end
  * options.c  the one table of options
  * mount.c    mounting and unmounting (the part that libfuse does for us), the mount's BDI
- * session.c  threads that read requests; duty.c who does, follow.c where
+ * session.c  threads that read requests from /dev/fuse; duty.c who does, follow.c where
+ * uring.c    threads that take requests from io_uring
  * pace.c     how close together they come; awake.c keeps CPUs awake then, quota.c forbids it
  * dispatch.c one table of opcodes; answers, errors, times
  * init.c     what is agreed with the kernel at the first request
@@ -25,6 +26,7 @@
 #include "front/options.h"
 
 struct session;
+struct uring;
 
 /* Everything of a mounted file system that the operations need. */
 struct front {
@@ -32,6 +34,8 @@ struct front {
 	struct blk_dev *dev;
 	struct fs *fs;
 	struct session *session;
+	int fuse_fd;            /* the device of the mount */
+	struct uring *uring;    /* made by INIT, NULL: all goes through /dev/fuse */
 	bool kernel_cache;      /* cache=kernel was asked for and granted */
 	bool fuseblk;           /* unmounting waits for the answer to DESTROY */
 	bool mmap_shared;       /* the kernel maps files of cache=daemon shared */
@@ -43,10 +47,15 @@ struct front {
 	int event_fd;           /* eventfd: INIT done, session over */
 	bool init_done;         /* atomic */
 	u64 destroy_unique;     /* DESTROY to be answered at the very end (fuseblk), 0 none */
-	int destroy_fd;
+	int destroy_fd;         /* the device that takes the answer, -1: destroy_via does */
+	const void *destroy_via;
 	u64 nr_files;           /* open files, under file.c's lock, read without */
 	char bdi[24];           /* "MAJ:MIN" of the mount */
 };
+
+/* "io_uring" or "/dev/fuse"; threads that serve requests. */
+const char *front_transport_name(const struct front *fr);
+unsigned front_threads(const struct front *fr);
 
 /* Wakes the main thread, which looks at the front's flags. */
 void front_wake(struct front *fr);

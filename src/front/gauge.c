@@ -9,6 +9,7 @@
 #include "front/front.h"
 #include "front/gauge.h"
 #include "front/session.h"
+#include "front/uring.h"
 #include "mem/mem.h"
 #include "stat/stat.h"
 
@@ -22,7 +23,7 @@ static u64 memory_buffers(void *arg)
 {
 	struct front *fr = arg;
 
-	return session_memory(fr->session);
+	return session_memory(fr->session) + (fr->uring ? uring_memory(fr->uring) : 0);
 }
 
 static u64 open_files(void *arg)

@@ -4,18 +4,23 @@
  * Rules
  * 1. Only flags that the kernel offered are asked for. What is missing is done without, or named in
  *    the log when somebody will notice.
- * 2. FOLIOFS_FUSE_MASK (a number) hides offered flags, so that older kernels can be tested.
+ * 2. io_uring as transport is promised only after all threads, rings and memory for it are there.
+ *    Why it is not used is logged: with transport=uring as a warning.
+ * 3. FOLIOFS_FUSE_MASK (a number) hides offered flags, so that older kernels can be tested.
  *
  * Locking: runs before any other request (INIT) or after all (DESTROY).
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/err.h"
 #include "base/log.h"
 #include "front/front.h"
 #include "front/req.h"
+#include "front/uring.h"
 
 /*
  * Asked for whenever offered. Not among them: AUTO_INVAL_DATA (nobody but the kernel changes
@@ -68,6 +73,46 @@ static u64 choose_flags(struct front *fr, u64 offered)
 	return want & offered;
 }
 
+/* What is in the way, or NULL. */
+static const char *why_no_uring(const struct front *fr, u64 offered)
+{
+	char value[4] = "";
+	FILE *f;
+
+	if (fr->opts.transport == FRONT_TRANSPORT_DEV)
+		return "transport=dev";
+	if (offered & PROTO_OVER_IO_URING)
+		return NULL;
+	f = fopen("/sys/module/fuse/parameters/enable_uring", "re");
+	if (!f)
+		return "this kernel has no FUSE over io_uring";
+	if (!fgets(value, sizeof(value), f))
+		value[0] = '\0';
+	fclose(f);
+	return value[0] == 'Y' ? "the kernel does not offer it" :
+				 "the kernel's parameter fuse.enable_uring is off";
+}
+
+/* The flag for the kernel when everything is ready, else 0. */
+static u64 start_uring(struct front *fr, u64 offered)
+{
+	const char *why = why_no_uring(fr, offered);
+	unsigned cpus = (unsigned)sysconf(_SC_NPROCESSORS_CONF);
+	int err;
+
+	if (!why) {
+		err = uring_new(fr, uring_per_cpu(fr->opts.threads, cpus), &fr->uring);
+		if (!err)
+			return PROTO_OVER_IO_URING;
+		why = err_text(err);
+	}
+	if (fr->opts.transport == FRONT_TRANSPORT_URING)
+		log_warn("transport: /dev/fuse instead of io_uring: %s", why);
+	else if (fr->opts.transport == FRONT_TRANSPORT_AUTO)
+		log_info("transport: /dev/fuse, not io_uring: %s", why);
+	return 0;
+}
+
 static void wake_ready(struct front *fr)
 {
 	__atomic_store_n(&fr->init_done, true, __ATOMIC_RELEASE);
@@ -78,7 +123,7 @@ int op_init(struct req *rq)
 {
 	const struct fuse_init_in *in = req_arg(rq, offsetof(struct fuse_init_in, flags2));
 	struct fuse_init_out *out;
-	u64 flags;
+	u64 flags, offered;
 
 	if (!in)
 		return -EPROTO;
@@ -87,7 +132,8 @@ int op_init(struct req *rq)
 			in->minor, FUSE_KERNEL_VERSION, PROTO_MINOR_MIN);
 		return -EPROTO;
 	}
-	flags = choose_flags(rq->front, offered_flags(rq, in));
+	offered = offered_flags(rq, in);
+	flags = choose_flags(rq->front, offered) | start_uring(rq->front, offered);
 	out = req_out(rq, sizeof(*out));
 	*out = (struct fuse_init_out){
 		.major = FUSE_KERNEL_VERSION,
@@ -102,6 +148,8 @@ int op_init(struct req *rq)
 		.time_gran = 1,
 	};
 	rq->front->proto_minor = out->minor;
+	if (rq->front->uring)
+		uring_go(rq->front->uring);
 	wake_ready(rq->front);
 	return 0;
 }
@@ -113,6 +161,7 @@ int op_init(struct req *rq)
 int op_destroy(struct req *rq)
 {
 	rq->front->destroy_fd = rq->fd;
+	rq->front->destroy_via = rq->via;
 	__atomic_store_n(&rq->front->destroy_unique, rq->in->unique, __ATOMIC_RELEASE);
 	rq->answered = true;
 	front_wake(rq->front);

@@ -71,6 +71,8 @@ static const struct opt_row rows[] = {
 	  .help = "it does, if the file system has them (default)" },
 	{ "threads", OPT_COUNT, AT(threads), .min = 1, .max = FRONT_THREADS_MAX,
 	  .value_text = "N", .help = "threads that serve requests (default: by CPUs, 4 to 8)" },
+	{ "transport", OPT_WORD, AT(transport), .words = "auto|dev|uring", .value_text = "NAME",
+	  .help = "how requests come: io_uring where the kernel offers it (auto), dev, uring" },
 	{ "poll", OPT_AUTO, AT(poll_us), .min = 1, .max = 1000, .value_text = "MODE",
 	  .help = "stay awake while requests flow: auto (default), off, or microseconds" },
 	{ "allow_other", OPT_FLAG, AT(allow_other), 1,

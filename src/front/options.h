@@ -10,6 +10,7 @@
 
 #include "base/types.h"
 
+enum front_transport { FRONT_TRANSPORT_AUTO, FRONT_TRANSPORT_DEV, FRONT_TRANSPORT_URING };
 enum front_cache { FRONT_CACHE_KERNEL, FRONT_CACHE_DAEMON };
 enum front_atime { FRONT_RELATIME, FRONT_NOATIME, FRONT_STRICTATIME };
 enum front_action { FRONT_RUN, FRONT_HELP, FRONT_VERSION };
@@ -41,6 +42,7 @@ struct front_opts {
 	bool replace_stale;
 	enum front_atime atime;
 	enum front_cache cache;
+	enum front_transport transport;
 	char policy[OPTION_WORD_MAX];
 	u64 cache_size;         /* bytes */
 	u64 max_folio;          /* bytes, 0 = by cache size */

@@ -13,7 +13,7 @@
 #include "base/types.h"
 
 /* We speak this minor version, or the kernel's if that is lower. */
-#define PROTO_MINOR 40u
+#define PROTO_MINOR 42u
 /* Below this the layout of requests differs from what the code here expects (Linux 4.20). */
 #define PROTO_MINOR_MIN 28u
 
@@ -21,6 +21,34 @@
 #define PROTO_STATX 52u
 #define PROTO_COPY_FILE_RANGE_64 53u
 #define PROTO_OPCODES 64u
+
+/*
+ * FUSE over io_uring (7.42): what the kernel writes into an entry before its payload, and what it
+ * reads there when the answer is committed.
+ */
+struct proto_ring_head {
+	u8 in_out[128];                 /* struct fuse_in_header; then struct fuse_out_header */
+	u8 op_in[128];                  /* the fixed first argument of the operation */
+	struct {
+		u64 flags;
+		u64 commit_id;          /* names the request to the commit */
+		u32 payload_sz;         /* bytes of the other arguments; then of the answer */
+		u32 padding;
+		u64 reserved;
+	} ent;
+};
+
+/* The command area of an io_uring entry. */
+struct proto_ring_cmd {
+	u64 flags;
+	u64 commit_id;
+	u16 qid;                        /* the CPU whose requests are meant */
+	u8 padding[6];
+};
+
+#define PROTO_RING_REGISTER 1u
+#define PROTO_RING_COMMIT_AND_FETCH 2u
+#define PROTO_OVER_IO_URING (1ull << 41)
 
 /* INIT flags, the upper 32 in flags2 (valid with FUSE_INIT_EXT). */
 #define PROTO_DIRECT_IO_ALLOW_MMAP (1ull << 36)

@@ -29,7 +29,8 @@ struct req {
 	 * when the kernel does not take them.
 	 */
 	int (*send)(struct req *rq, const struct iovec *iov, unsigned nr_iov, size_t len);
-	int fd;                          /* of the device that the request came from */
+	void *via;                       /* who sends it: the transport's own */
+	int fd;                          /* of the device that the request came from, or -1 */
 	const struct fuse_in_header *in;
 	const void *arg;                 /* after the header */
 	size_t arg_len;

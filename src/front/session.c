@@ -1,5 +1,5 @@
 /*
- * The threads that serve requests.
+ * The threads that serve requests from /dev/fuse.
  *
  * Rules
  * 1. A request is answered by the thread that read it, through the device that it was read from:
@@ -35,11 +35,11 @@
 #include "front/pace.h"
 #include "front/req.h"
 #include "front/session.h"
+#include "stat/stat.h"
 
 /* The head of a WRITE lies at the end of the buffer's first page, so that its data is aligned. */
 #define BUF_LEAD (4096u - PROTO_WRITE_HEAD)
 #define BUF_SIZE (4096u + PROTO_MAX_WRITE + 4096u)
-#define WAKE_SIGNAL SIGUSR2
 
 struct worker {
 	struct session *session;
@@ -75,7 +75,7 @@ static void install_wake_signal(void)
 {
 	struct sigaction sa = { .sa_handler = on_wake };
 
-	sigaction(WAKE_SIGNAL, &sa, NULL);
+	sigaction(SESSION_WAKE_SIGNAL, &sa, NULL);
 }
 
 static void session_set_ended(struct session *s)
@@ -138,6 +138,7 @@ static void worker_serve(struct worker *w, size_t len)
 		duty_quiet(&w->share);
 	follow_request(&w->follow, in->pid, queued, now);
 	awake_pace(&w->pace);
+	stat_inc(STAT_REQUESTS_DEV);
 	pace_answered(&w->pace, req_dispatch(&rq, now));
 }
 
@@ -253,7 +254,7 @@ void session_stop(struct session *s)
 		if (!w->running)
 			continue;
 		while (!__atomic_load_n(&w->done, __ATOMIC_ACQUIRE)) {
-			pthread_kill(w->thread, WAKE_SIGNAL);
+			pthread_kill(w->thread, SESSION_WAKE_SIGNAL);
 			nanosleep(&pause, NULL);
 		}
 		pthread_join(w->thread, NULL);

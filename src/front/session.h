@@ -6,10 +6,15 @@
 #ifndef FOLIOFS_FRONT_SESSION_H
 #define FOLIOFS_FRONT_SESSION_H
 
+#include <signal.h>
+
 #include "base/types.h"
 
 struct front;
 struct session;
+
+/* Interrupts the sleep of a thread that serves requests, so that it sees that it is to end. */
+#define SESSION_WAKE_SIGNAL SIGUSR2
 
 /* fd: the device of the mount; stays the caller's. -ENOMEM, -EAGAIN (no threads). */
 int session_new(struct front *fr, int fd, unsigned nr_threads, struct session **out);

@@ -36,6 +36,8 @@
 	/* what programs asked for */                                                              \
 	C(USER_READ_BYTES, "user_read", "", "bytes", "bytes that programs read from files")        \
 	C(USER_WRITE_BYTES, "user_written", "", "bytes", "bytes that programs wrote to files")     \
+	C(REQUESTS_DEV, "requests", "transport=dev", "", "requests by the way they came")          \
+	C(REQUESTS_URING, "requests", "transport=uring", "", "requests by the way they came")      \
 	C(REQUEST_ERRORS, "request_errors", "", "", "requests answered with an error")             \
 	/* cache */                                                                                \
 	C(CACHE_HITS, "cache_hits", "", "", "lookups answered from the cache")                     \

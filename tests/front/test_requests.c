@@ -36,7 +36,8 @@ static void start(enum front_cache cache)
 	const int size = 1 << 20;
 	struct fmt_geo geo;
 
-	fr = (struct front){ .opts.cache = cache, .kernel_cache = cache == FRONT_CACHE_KERNEL };
+	fr = (struct front){ .opts.cache = cache, .opts.transport = FRONT_TRANSPORT_DEV,
+			     .kernel_cache = cache == FRONT_CACHE_KERNEL };
 	signal(SIGPIPE, SIG_IGN);
 	ck_assert_int_eq(cache_init(&cfg), 0);
 	ck_assert_int_eq(blk_open("ram:32M", BLK_RDWR, NULL, &fr.dev), 0);
