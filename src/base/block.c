@@ -3,3 +3,4 @@
 
 __thread block_hook_fn block_hook_;
 __thread void *block_hook_arg_;
+__thread u64 block_ns_[BLOCK_KINDS];

@@ -1,5 +1,5 @@
 /*
- * Telling that this thread is about to sleep.
+ * Telling that this thread is about to sleep, and for how long it did.
  *
  * Whatever may wait for a disk or for another thread calls block_announce() just before it
  * sleeps. A
@@ -9,6 +9,7 @@
 #ifndef BASE_BLOCK_H
 #define BASE_BLOCK_H
 
+#include "base/time.h"
 #include "base/types.h"
 
 typedef void (*block_hook_fn)(void *arg);
@@ -27,6 +28,34 @@ static inline void block_announce(void)
 {
 	if (block_hook_)
 		block_hook_(block_hook_arg_);
+}
+
+/* What was waited for: a device, or another thread (locks, conditions, folios). */
+enum block_kind { BLOCK_DISK, BLOCK_OTHERS, BLOCK_KINDS };
+
+/* Time that this thread has slept; whoever serves a request sets it to zero first. */
+extern __thread u64 block_ns_[BLOCK_KINDS];
+
+/* Around a sleep: announces it, and returns the clock for block_end(). */
+static inline u64 block_begin(void)
+{
+	block_announce();
+	return now_ns();
+}
+
+static inline void block_end(enum block_kind kind, u64 began_ns)
+{
+	block_ns_[kind] += now_ns() - began_ns;
+}
+
+static inline void block_clear(void)
+{
+	block_ns_[BLOCK_DISK] = block_ns_[BLOCK_OTHERS] = 0;
+}
+
+static inline u64 block_ns(enum block_kind kind)
+{
+	return block_ns_[kind];
 }
 
 #endif

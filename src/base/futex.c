@@ -23,10 +23,12 @@ int futex_wait(u32 *word, u32 expected, s64 timeout_ms)
 		.tv_sec = (time_t)(timeout_ms / 1000),
 		.tv_nsec = (long)(timeout_ms % 1000) * (long)NS_PER_MS,
 	};
+	u64 began = block_begin();
+	long woken = syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected,
+			     timeout_ms < 0 ? NULL : &ts, NULL, 0);
 
-	block_announce();
-	if (syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected, timeout_ms < 0 ? NULL : &ts,
-		    NULL, 0) == 0)
+	block_end(BLOCK_OTHERS, began);
+	if (woken == 0)
 		return 0;
 	if (errno == EAGAIN || errno == ETIMEDOUT)
 		return -errno;

@@ -313,9 +313,12 @@ void cond_fini(struct cond *c)
 
 void cond_wait(struct cond *c, struct mutex *m)
 {
+	u64 began;
+
 	rank_check_wait(m);
-	block_announce();
+	began = block_begin();
 	must(pthread_cond_wait(&c->c, &m->m));
+	block_end(BLOCK_OTHERS, began);
 }
 
 bool cond_timedwait_ms(struct cond *c, struct mutex *m, u64 ms)
@@ -325,11 +328,13 @@ bool cond_timedwait_ms(struct cond *c, struct mutex *m, u64 ms)
 		.tv_sec = (time_t)(until / NS_PER_SEC),
 		.tv_nsec = (long)(until % NS_PER_SEC),
 	};
+	u64 began;
 	int err;
 
 	rank_check_wait(m);
-	block_announce();
+	began = block_begin();
 	err = pthread_cond_timedwait(&c->c, &m->m, &ts);
+	block_end(BLOCK_OTHERS, began);
 	if (err == ETIMEDOUT)
 		return false;
 	must(err);

@@ -53,14 +53,16 @@ static struct file_dev *file_of(struct blk_dev *dev)
 
 static ssize_t sync_piece(int fd, enum blk_op op, const struct iovec *iov, unsigned nr, u64 off)
 {
+	u64 began = block_begin();
 	ssize_t n;
 
-	block_announce();
 	do
 		n = op == BLK_READ ? preadv(fd, iov, (int)nr, (off_t)off)
 				   : pwritev(fd, iov, (int)nr, (off_t)off);
 	while (n < 0 && errno == EINTR);
-	return n < 0 ? -errno : n;
+	n = n < 0 ? -errno : n;
+	block_end(BLOCK_DISK, began);
+	return n;
 }
 
 static int file_transfer(struct blk_dev *dev, struct blk_io *io)
@@ -135,13 +137,15 @@ static int file_start_shared(struct blk_dev *dev, struct blk_io *io)
  */
 static int file_flush(struct blk_dev *dev)
 {
+	u64 began = block_begin();
 	int ret;
 
-	block_announce();
 	do
 		ret = fdatasync(file_of(dev)->fd);
 	while (ret && errno == EINTR);
-	return ret ? -errno : 0;
+	ret = ret ? -errno : 0;
+	block_end(BLOCK_DISK, began);
+	return ret;
 }
 
 /* -------------------------------------------------------- space on the host */

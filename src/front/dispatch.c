@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/uio.h>
 
+#include "base/block.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "base/time.h"
@@ -171,18 +172,36 @@ static int send_result(struct req *rq, const struct op_row *op, int err)
 	return req_send_iov(rq, iov, rq->out_len ? 2 : 1);
 }
 
+/* The time of a request and its parts. A part that it did not have is not counted as zero. */
+static void count_times(const struct op_row *op, u64 start_ns, u64 handled_ns, u64 end_ns)
+{
+	u64 disk_ns = block_ns(BLOCK_DISK), wait_ns = block_ns(BLOCK_OTHERS);
+	u64 work_ns = handled_ns - start_ns;
+
+	stat_time(op->hist, end_ns - start_ns);
+	stat_time(op->hist + (HIST_REQCACHE_LOOKUP - HIST_REQ_LOOKUP),
+		  work_ns - MIN(work_ns, disk_ns + wait_ns));
+	stat_time(op->hist + (HIST_REQREPLY_LOOKUP - HIST_REQ_LOOKUP), end_ns - handled_ns);
+	if (disk_ns)
+		stat_time(op->hist + (HIST_REQDISK_LOOKUP - HIST_REQ_LOOKUP), disk_ns);
+	if (wait_ns)
+		stat_time(op->hist + (HIST_REQWAIT_LOOKUP - HIST_REQ_LOOKUP), wait_ns);
+}
+
 static u64 finish(struct req *rq, const struct op_row *op, u64 start_ns, int err)
 {
+	u64 handled_ns = now_ns(), end_ns;
 	int sent = send_result(rq, op, err);
-	u64 end_ns = now_ns(), took_ns = end_ns - start_ns;
+
+	end_ns = now_ns();
 
 	if (sent && rq->undo)
 		rq->undo(rq);
 	if (sent && sent != -ENOENT && sent != -ENODEV)
 		log_warn("%s: the kernel did not take the answer: %s", op->name, err_text(sent));
-	stat_time(op->hist, took_ns);
+	count_times(op, start_ns, handled_ns, end_ns);
 	log_debug("%s: inode %llu: %s (%llu us)", op->name, (unsigned long long)rq->in->nodeid,
-		  err_name(err), (unsigned long long)(took_ns / NS_PER_US));
+		  err_name(err), (unsigned long long)((end_ns - start_ns) / NS_PER_US));
 	return end_ns;
 }
 
@@ -234,5 +253,6 @@ u64 req_dispatch(struct req *rq, u64 start_ns)
 		return start_ns;
 	if (opcode < PROTO_OPCODES && ops[opcode].handler)
 		op = &ops[opcode];
+	block_clear();
 	return finish(rq, op, start_ns, handle(rq, op));
 }

@@ -392,6 +392,7 @@ void ring_submit(struct ring *r)
 /* Sends, and waits for a completion unless there is one already. */
 static void submit_and_wait(struct ring *r)
 {
+	u64 began;
 	int ret;
 
 	if (io_uring_cq_ready(&r->u)) {
@@ -399,8 +400,9 @@ static void submit_and_wait(struct ring *r)
 		return;
 	}
 	ring_count(RING_ENTERS);
-	block_announce();
+	began = block_begin();
 	ret = io_uring_submit_and_wait(&r->u, 1);
+	block_end(BLOCK_DISK, began);
 	ASSERT(ret >= 0 || is_transient(ret));
 }
 

@@ -36,8 +36,10 @@
 	/* what programs asked for */                                                              \
 	C(USER_READ_BYTES, "user_read", "", "bytes", "bytes that programs read from files")        \
 	C(USER_WRITE_BYTES, "user_written", "", "bytes", "bytes that programs wrote to files")     \
-	C(REQUESTS_DEV, "requests", "transport=dev", "", "requests by the way they came")          \
-	C(REQUESTS_URING, "requests", "transport=uring", "", "requests by the way they came")      \
+	C(REQUESTS_DEV, "requests_received", "transport=dev", "",                                  \
+	  "requests by the way they came")                                                         \
+	C(REQUESTS_URING, "requests_received", "transport=uring", "",                              \
+	  "requests by the way they came")                                                         \
 	C(REQUEST_ERRORS, "request_errors", "", "", "requests answered with an error")             \
 	/* cache */                                                                                \
 	C(CACHE_HITS, "cache_hits", "", "", "lookups answered from the cache")                     \
@@ -109,50 +111,69 @@
 	C(CHECKSUM_ERRORS, "data_checksum_errors", "", "sectors",                                  \
 	  "data sectors whose contents did not match their checksum")
 
-/* Requests from the kernel, one histogram each: use with HIST_REQ_x or stat_op_hist(). */
-#define STAT_REQUEST_ROWS(H)                                                                       \
-	STAT_REQUEST(H, LOOKUP, "lookup")                                                          \
-	STAT_REQUEST(H, FORGET, "forget")                                                          \
-	STAT_REQUEST(H, GETATTR, "getattr")                                                        \
-	STAT_REQUEST(H, SETATTR, "setattr")                                                        \
-	STAT_REQUEST(H, READLINK, "readlink")                                                      \
-	STAT_REQUEST(H, MKNOD, "mknod")                                                            \
-	STAT_REQUEST(H, MKDIR, "mkdir")                                                            \
-	STAT_REQUEST(H, UNLINK, "unlink")                                                          \
-	STAT_REQUEST(H, RMDIR, "rmdir")                                                            \
-	STAT_REQUEST(H, SYMLINK, "symlink")                                                        \
-	STAT_REQUEST(H, RENAME, "rename")                                                          \
-	STAT_REQUEST(H, LINK, "link")                                                              \
-	STAT_REQUEST(H, OPEN, "open")                                                              \
-	STAT_REQUEST(H, CREATE, "create")                                                          \
-	STAT_REQUEST(H, TMPFILE, "tmpfile")                                                        \
-	STAT_REQUEST(H, READ, "read")                                                              \
-	STAT_REQUEST(H, WRITE, "write")                                                            \
-	STAT_REQUEST(H, FLUSH, "flush")                                                            \
-	STAT_REQUEST(H, RELEASE, "release")                                                        \
-	STAT_REQUEST(H, FSYNC, "fsync")                                                            \
-	STAT_REQUEST(H, FSYNCDIR, "fsyncdir")                                                      \
-	STAT_REQUEST(H, SYNCFS, "syncfs")                                                          \
-	STAT_REQUEST(H, OPENDIR, "opendir")                                                        \
-	STAT_REQUEST(H, READDIR, "readdir")                                                        \
-	STAT_REQUEST(H, RELEASEDIR, "releasedir")                                                  \
-	STAT_REQUEST(H, STATFS, "statfs")                                                          \
-	STAT_REQUEST(H, SETXATTR, "setxattr")                                                      \
-	STAT_REQUEST(H, GETXATTR, "getxattr")                                                      \
-	STAT_REQUEST(H, LISTXATTR, "listxattr")                                                    \
-	STAT_REQUEST(H, REMOVEXATTR, "removexattr")                                                \
-	STAT_REQUEST(H, ACCESS, "access")                                                          \
-	STAT_REQUEST(H, FALLOCATE, "fallocate")                                                    \
-	STAT_REQUEST(H, LSEEK, "lseek")                                                            \
-	STAT_REQUEST(H, COPY_FILE_RANGE, "copy_file_range")                                        \
-	STAT_REQUEST(H, IOCTL, "ioctl")                                                            \
-	STAT_REQUEST(H, OTHER, "other")
+/*
+ * Requests from the kernel: for each operation the whole time, and what it is made of. Rows of a
+ * part stand in the same order, so that HIST_REQ_x + (HIST_REQDISK_LOOKUP - HIST_REQ_LOOKUP) is
+ * its time in disk I/O.
+ */
+#define STAT_REQUEST_ROWS(R, H)                                                                    \
+	R(H, LOOKUP, "lookup")                                                                     \
+	R(H, FORGET, "forget")                                                                     \
+	R(H, GETATTR, "getattr")                                                                   \
+	R(H, SETATTR, "setattr")                                                                   \
+	R(H, READLINK, "readlink")                                                                 \
+	R(H, MKNOD, "mknod")                                                                       \
+	R(H, MKDIR, "mkdir")                                                                       \
+	R(H, UNLINK, "unlink")                                                                     \
+	R(H, RMDIR, "rmdir")                                                                       \
+	R(H, SYMLINK, "symlink")                                                                   \
+	R(H, RENAME, "rename")                                                                     \
+	R(H, LINK, "link")                                                                         \
+	R(H, OPEN, "open")                                                                         \
+	R(H, CREATE, "create")                                                                     \
+	R(H, TMPFILE, "tmpfile")                                                                   \
+	R(H, READ, "read")                                                                         \
+	R(H, WRITE, "write")                                                                       \
+	R(H, FLUSH, "flush")                                                                       \
+	R(H, RELEASE, "release")                                                                   \
+	R(H, FSYNC, "fsync")                                                                       \
+	R(H, FSYNCDIR, "fsyncdir")                                                                 \
+	R(H, SYNCFS, "syncfs")                                                                     \
+	R(H, OPENDIR, "opendir")                                                                   \
+	R(H, READDIR, "readdir")                                                                   \
+	R(H, RELEASEDIR, "releasedir")                                                             \
+	R(H, STATFS, "statfs")                                                                     \
+	R(H, SETXATTR, "setxattr")                                                                 \
+	R(H, GETXATTR, "getxattr")                                                                 \
+	R(H, LISTXATTR, "listxattr")                                                               \
+	R(H, REMOVEXATTR, "removexattr")                                                           \
+	R(H, ACCESS, "access")                                                                     \
+	R(H, FALLOCATE, "fallocate")                                                               \
+	R(H, LSEEK, "lseek")                                                                       \
+	R(H, COPY_FILE_RANGE, "copy_file_range")                                                   \
+	R(H, IOCTL, "ioctl")                                                                       \
+	R(H, OTHER, "other")
 
 #define STAT_REQUEST(H, ID, op)                                                                    \
 	H(REQ_##ID, "request_time", "op=" op, "ns", "time from receiving a request to its answer")
+#define STAT_REQUEST_WAIT(H, ID, op)                                                               \
+	H(REQWAIT_##ID, "request_wait_time", "op=" op, "ns",                                       \
+	  "part of it: waiting for other threads (locks, folios under I/O, room)")
+#define STAT_REQUEST_CACHE(H, ID, op)                                                              \
+	H(REQCACHE_##ID, "request_cache_time", "op=" op, "ns",                                     \
+	  "part of it: work in cache and metadata")
+#define STAT_REQUEST_DISK(H, ID, op)                                                               \
+	H(REQDISK_##ID, "request_disk_time", "op=" op, "ns", "part of it: waiting for the device")
+#define STAT_REQUEST_REPLY(H, ID, op)                                                              \
+	H(REQREPLY_##ID, "request_reply_time", "op=" op, "ns",                                     \
+	  "part of it: handing the answer over")
 
 #define STAT_HIST_ROWS(H)                                                                          \
-	STAT_REQUEST_ROWS(H)                                                                       \
+	STAT_REQUEST_ROWS(STAT_REQUEST, H)                                                         \
+	STAT_REQUEST_ROWS(STAT_REQUEST_WAIT, H)                                                    \
+	STAT_REQUEST_ROWS(STAT_REQUEST_CACHE, H)                                                   \
+	STAT_REQUEST_ROWS(STAT_REQUEST_DISK, H)                                                    \
+	STAT_REQUEST_ROWS(STAT_REQUEST_REPLY, H)                                                   \
 	H(DISK_READ, "disk_read_time", "", "ns", "time of one read from the device")               \
 	H(DISK_WRITE, "disk_write_time", "", "ns", "time of one write to the device")              \
 	H(DISK_FLUSH, "disk_flush_time", "", "ns", "time of one flush of the device")              \

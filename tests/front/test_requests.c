@@ -446,6 +446,42 @@ START_TEST(a_listing_with_attributes_holds_every_entry)
 }
 END_TEST
 
+static u64 sum_of(enum hist_id id)
+{
+	struct stat_hist h;
+
+	stat_hist_read(id, &h);
+	return h.sum;
+}
+
+START_TEST(the_parts_of_the_time_of_a_request_add_up)
+{
+	struct fuse_write_in w = { .size = 4096 };
+	struct fuse_fsync_in sync = { 0 };
+	static u8 data[4096];
+	u64 nodeid, all, parts;
+
+	start(FRONT_CACHE_DAEMON);
+	w.fh = sync.fh = create("f", &nodeid);
+	for (int i = 0; i < 50; i++) {
+		w.offset = (u64)i * 4096;
+		ck_assert_int_gt(ask(FUSE_WRITE, nodeid, &w, sizeof(w), data, sizeof(data)), 0);
+		ck_assert_int_eq(ASK(FUSE_FSYNC, nodeid, sync), 0);
+	}
+	end();
+	for (unsigned op = HIST_REQ_LOOKUP; op <= HIST_REQ_OTHER; op++) {
+		unsigned at = op - HIST_REQ_LOOKUP;
+
+		all = sum_of(op);
+		parts = sum_of(HIST_REQWAIT_LOOKUP + at) + sum_of(HIST_REQCACHE_LOOKUP + at) +
+			sum_of(HIST_REQDISK_LOOKUP + at) + sum_of(HIST_REQREPLY_LOOKUP + at);
+		ck_assert_uint_eq(all, parts);
+	}
+	ck_assert_uint_gt(sum_of(HIST_REQCACHE_WRITE), 0);
+	ck_assert_uint_gt(sum_of(HIST_REQREPLY_WRITE), 0);
+}
+END_TEST
+
 START_TEST(attributes_outside_the_known_namespaces_are_refused)
 {
 	const struct fuse_getxattr_in get = { .size = 100 };
@@ -480,6 +516,7 @@ int main(void)
 	check_add(s, a_request_that_is_cut_short_is_refused_and_harmless);
 	check_add(s, an_answer_that_is_not_taken_gives_back_what_it_gave);
 	check_add(s, a_listing_with_attributes_holds_every_entry);
+	check_add(s, the_parts_of_the_time_of_a_request_add_up);
 	check_add(s, attributes_outside_the_known_namespaces_are_refused);
 	return check_main(s);
 }

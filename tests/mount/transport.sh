@@ -87,7 +87,7 @@ check 'transport=dev mounts' mount_fs "$img" "$mnt" -o transport=dev || t_done
 check 'the log names /dev/fuse' grep 'transport /dev/fuse' "$mnt.log"
 check 'a file is written' dd if=/dev/zero of="$mnt/f" bs=64k count=4 conv=fsync status=none
 "$CTL" stats "$mnt" >"$T_OUT"
-check_says 'requests +transport=dev +[1-9]' 'foliofsctl stats names the transport'
+check_says 'requests_received +transport=dev +[1-9]' 'foliofsctl stats names the transport'
 check 'it unmounts' umount_fs "$mnt"
 endings dev
 
@@ -108,7 +108,7 @@ if grep -q 'transport io_uring' "$mnt.log"; then
 	t_pass 'the log names io_uring'
 	dd if=/dev/zero of="$mnt/f" bs=64k count=64 conv=fsync status=none
 	"$CTL" stats "$mnt" >"$T_OUT"
-	check_says 'requests +transport=uring +[1-9]' 'foliofsctl stats names the transport'
+	check_says 'requests_received +transport=uring +[1-9]' 'foliofsctl stats names the transport'
 	check_says 'memory_buffers +[1-9]' 'and the memory of its entries'
 	check 'it unmounts' umount_fs "$mnt"
 	export FOLIOFS_RING=off
