@@ -20,6 +20,11 @@
  *		one "key value" line each: version, image, mount, pid, cache, ...
  *	sync
  *		everything written so far is durable when "ok" comes
+ *	freeze [SECONDS]
+ *		everything written so far is durable, and from "ok" on nothing is written until
+ *		"thaw" or until the time is up (60 s); while frozen, sync is refused
+ *	thaw
+ *		goes on; "error" when nothing was frozen any more: what was copied is no good
  *	drop [INODE]
  *		drops clean cached data of all, or of one inode; "ok", then the number of bytes
  *	wait

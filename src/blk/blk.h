@@ -148,6 +148,7 @@ struct blk_batch {
 	struct blk_dev *dev;
 	unsigned in_flight;
 	unsigned unsent;
+	bool writes;                    /* in a section of writing, to the end of the batch */
 	int err;                        /* the first error of any request in the batch, else 0 */
 };
 
@@ -168,6 +169,23 @@ int blk_batch_fini(struct blk_batch *b);
  * returns, in this thread: the caller holds no lock that done() takes.
  */
 void blk_submit_async(struct blk_dev *dev, struct blk_io *io);
+
+/* ------------------------------------------------------------------ freezing */
+
+/*
+ * Nothing is written from the return on: the content of the device stays as it is, and writers
+ * wait, until blk_thaw(). -EALREADY when it is frozen; -ETIMEDOUT when what was under way did not
+ * end in time (then nothing is frozen).
+ */
+int blk_freeze(struct blk_dev *dev, u64 timeout_ms);
+int blk_thaw(struct blk_dev *dev);                      /* -EINVAL: it was not frozen */
+bool blk_is_frozen(struct blk_dev *dev);
+/*
+ * A section that writes: who takes locks which other writers wait for (folios, the commit) opens it
+ * before them. Sections of a thread nest; each function that writes has one of its own. May block.
+ */
+void blk_write_begin(struct blk_dev *dev);
+void blk_write_end(struct blk_dev *dev);
 
 /* -------------------------------------------------------------- durability */
 

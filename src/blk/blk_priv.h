@@ -41,6 +41,14 @@ struct blk_flush {
 	int err;                /* of last_fail */
 };
 
+/* Whether writes may begin; see gate.c. */
+struct blk_gate {
+	struct mutex lock;
+	struct cond changed;    /* opened, or the last writer left */
+	_Atomic bool shut;      /* changed under lock */
+	_Atomic u32 writers;    /* threads in a section */
+};
+
 struct blk_dev {
 	const struct blk_backend *ops;
 	u64 sectors;
@@ -50,6 +58,7 @@ struct blk_dev {
 	bool direct;
 	char *path;
 	struct blk_flush flush;
+	struct blk_gate gate;
 	blk_fault_fn *fault;
 	void *fault_arg;
 };
@@ -63,6 +72,13 @@ int blk_fault_check(struct blk_dev *dev, enum blk_fault_op op, enum blk_kind kin
 /* flush.c */
 void blk_flush_init(struct blk_flush *f);
 void blk_flush_fini(struct blk_flush *f);
+
+/* gate.c */
+void blk_gate_init(struct blk_gate *g);
+void blk_gate_fini(struct blk_gate *g);
+/* One writer more, and one less, of any thread: for requests that outlive the call. */
+void blk_gate_enter(struct blk_gate *g);
+void blk_gate_leave(struct blk_gate *g);
 
 /* file.c, ram.c: what blk_open() chooses from. */
 int blk_file_open(const char *path, unsigned flags, const struct blk_opts *opts,

@@ -32,6 +32,7 @@ void blk_dev_init(struct blk_dev *dev, const struct blk_backend *ops, u64 sector
 	dev->sectors = sectors;
 	dev->logical_size = logical;
 	blk_flush_init(&dev->flush);
+	blk_gate_init(&dev->gate);
 }
 
 /* -------------------------------------------------------------------- facts */
@@ -145,6 +146,8 @@ void blk_io_end(struct blk_io *io, int res)
 		if (res && !io->batch->err)
 			io->batch->err = res;
 	}
+	if (!io->batch && io->op == BLK_WRITE)
+		blk_gate_leave(&io->dev->gate);
 	io->res = res;
 	if (io->done)
 		io->done(io);
@@ -152,8 +155,11 @@ void blk_io_end(struct blk_io *io, int res)
 
 void blk_submit_async(struct blk_dev *dev, struct blk_io *io)
 {
-	int err = admit(dev, io);
+	int err;
 
+	if (io->op == BLK_WRITE)
+		blk_gate_enter(&dev->gate);
+	err = admit(dev, io);
 	io->batch = NULL;
 	if (!err) {
 		if (dev->ops->start_shared && dev->ops->start_shared(dev, io) == 0)
@@ -182,8 +188,13 @@ void blk_batch_send(struct blk_batch *b)
 void blk_batch_add(struct blk_batch *b, struct blk_io *io)
 {
 	struct blk_dev *dev = b->dev;
-	int err = admit(dev, io);
+	int err;
 
+	if (io->op == BLK_WRITE && !b->writes) {
+		blk_write_begin(dev);
+		b->writes = true;
+	}
+	err = admit(dev, io);
 	io->batch = b;
 	b->in_flight++;
 	if (!err) {
@@ -216,6 +227,9 @@ void blk_batch_wait(struct blk_batch *b, unsigned max_in_flight)
 int blk_batch_fini(struct blk_batch *b)
 {
 	blk_batch_wait(b, 0);
+	if (b->writes)
+		blk_write_end(b->dev);
+	b->writes = false;
 	return b->err;
 }
 
@@ -371,7 +385,9 @@ int blk_discard(struct blk_dev *dev, u64 sector, u64 nr)
 
 	if (err || !nr)
 		return err;
+	blk_write_begin(dev);
 	err = dev->ops->discard(dev, sector, nr);
+	blk_write_end(dev);
 	if (!err) {
 		stat_inc(STAT_DISCARDS);
 		stat_add(STAT_DISCARD_BYTES, nr << SECTOR_SHIFT);
@@ -415,8 +431,10 @@ int blk_zero(struct blk_dev *dev, u64 sector, u64 nr, enum blk_kind kind)
 		return write_zeroes(dev, sector, nr, kind);
 	/* For whoever injects faults this is the write that it stands for. */
 	err = blk_fault_check(dev, BLK_FAULT_WRITE, kind, sector, nr);
+	blk_write_begin(dev);
 	if (!err)
 		err = dev->ops->zero(dev, sector, nr);
+	blk_write_end(dev);
 	return err == -EOPNOTSUPP ? write_zeroes(dev, sector, nr, kind) : err;
 }
 
@@ -466,5 +484,6 @@ void blk_close(struct blk_dev *dev)
 		return;
 	free(dev->path);
 	blk_flush_fini(&dev->flush);
+	blk_gate_fini(&dev->gate);
 	dev->ops->close(dev);
 }

@@ -6,7 +6,9 @@
  * 2. A client that says nothing or does not read is dropped after a few seconds: it delays only
  *    other clients.
  * 3. "wait" keeps the connection until the very end of the daemon.
- * 4. Commands run only while the file system is mounted: control_stop() comes before its end.
+ * 4. Frozen, nothing that writes is run here, or there would be nobody to thaw. The thread thaws by
+ *    itself when the time is up, and at the end of the mount.
+ * 5. Commands run only while the file system is mounted: control_stop() comes before its end.
  *
  * Locking: the thread owns everything while it runs; before and after, the main thread.
  */
@@ -25,6 +27,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "base/size.h"
+#include "base/time.h"
 #include "foliofs/control.h"
 #include "front/control.h"
 #include "front/front.h"
@@ -33,6 +36,8 @@
 
 #define WAITERS_MAX 16u
 #define CLIENT_TIMEOUT_S 5
+#define FREEZE_DEFAULT_S 60u
+#define FREEZE_MAX_S 86400u
 
 struct control {
 	struct front *front;
@@ -44,6 +49,7 @@ struct control {
 	int stop_fd;           /* eventfd */
 	pthread_t thread;
 	bool running;
+	u64 thaw_ns;           /* frozen until then, 0 = not frozen */
 	int waiters[WAITERS_MAX];
 	unsigned nr_waiters;
 };
@@ -119,7 +125,50 @@ static int run_sync(struct control *c, const char *arg, FILE *out)
 {
 	(void)arg;
 	(void)out;
-	return fs_sync(c->front->fs);
+	return fs_is_frozen(c->front->fs) ? -EBUSY : fs_sync(c->front->fs);
+}
+
+/* arg: for how many seconds at most. */
+static int run_freeze(struct control *c, const char *arg, FILE *out)
+{
+	u64 seconds = FREEZE_DEFAULT_S;
+	int err = *arg ? parse_u64(arg, 1, FREEZE_MAX_S, &seconds) : 0;
+
+	if (!err)
+		err = fs_freeze(c->front->fs);
+	if (err)
+		return err;
+	c->thaw_ns = now_ns() + seconds * NS_PER_SEC;
+	log_info("frozen for %llu seconds at most", (unsigned long long)seconds);
+	fprintf(out, "%llu\n", (unsigned long long)seconds);
+	return 0;
+}
+
+static int run_thaw(struct control *c, const char *arg, FILE *out)
+{
+	(void)arg;
+	(void)out;
+	c->thaw_ns = 0;
+	return fs_thaw(c->front->fs);
+}
+
+static void thaw_in_time(struct control *c)
+{
+	if (!c->thaw_ns || now_ns() < c->thaw_ns)
+		return;
+	c->thaw_ns = 0;
+	if (fs_thaw(c->front->fs) == 0)
+		log_warn("thawed: the time was up; a copy that is being made is no good");
+}
+
+/* For poll(): until the time is up. */
+static int thaw_wait_ms(const struct control *c)
+{
+	u64 now = now_ns();
+
+	if (!c->thaw_ns)
+		return -1;
+	return c->thaw_ns <= now ? 0 : (int)((c->thaw_ns - now) / NS_PER_MS + 1);
 }
 
 static int run_drop(struct control *c, const char *arg, FILE *out)
@@ -169,7 +218,7 @@ static int run_trace(struct control *c, const char *arg, FILE *out)
 
 static const struct command commands[] = {
 	{ "stats", run_stats }, { "info", run_info }, { "sync", run_sync }, { "drop", run_drop },
-	{ "trace", run_trace },
+	{ "trace", run_trace }, { "freeze", run_freeze }, { "thaw", run_thaw },
 };
 
 static void send_all(int fd, const char *text, size_t len)
@@ -288,16 +337,19 @@ static void *control_main(void *arg)
 	for (;;) {
 		int fd;
 
-		if (poll(p, 2, -1) < 0 && errno != EINTR)
+		if (poll(p, 2, thaw_wait_ms(c)) < 0 && errno != EINTR)
 			break;
 		if (p[1].revents)
 			break;
+		thaw_in_time(c);
 		if (!(p[0].revents & POLLIN))
 			continue;
 		fd = accept4(c->listen_fd, NULL, NULL, SOCK_CLOEXEC);
 		if (fd >= 0)
 			serve(c, fd);
 	}
+	if (c->thaw_ns && fs_thaw(c->front->fs) == 0)
+		log_warn("thawed: the mount ends");
 	return NULL;
 }
 

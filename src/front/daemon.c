@@ -438,6 +438,15 @@ static int serve(struct front *fr, int parent_fd)
 	return status;
 }
 
+static int remount(const struct front_opts *o)
+{
+	int err = o->fake ? 0 : mount_remount(o->mountpoint, o->readonly);
+
+	if (err)
+		log_err("%s: can't be remounted: %s", o->mountpoint, err_text(err));
+	return err ? EXIT_MOUNT : 0;
+}
+
 int front_main(int argc, char **argv)
 {
 	static struct front fr;
@@ -454,6 +463,8 @@ int front_main(int argc, char **argv)
 	logsink_start(fr.opts.helper ? "mount.foliofs" : "foliofs", !fr.opts.foreground);
 	if (fr.opts.debug)
 		log_set_level(LOG_LEVEL_DEBUG);
+	if (fr.opts.remount)
+		return remount(&fr.opts);
 	status = look(&fr.opts);
 	if (status || fr.opts.fake)
 		return status;

@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/vfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -122,6 +123,25 @@ int mount_begin(struct front *fr, const char *image, const char *point, struct m
 	*fd = fuse_session_fd(m->fuse);
 	*out = m;
 	return 0;
+}
+
+/* mount(2) takes all flags at once: those that are not meant to change are read first. */
+int mount_remount(const char *point, bool readonly)
+{
+	static const struct { unsigned long st, ms; } kept[] = {
+		{ ST_NOSUID, MS_NOSUID }, { ST_NODEV, MS_NODEV }, { ST_NOEXEC, MS_NOEXEC },
+		{ ST_SYNCHRONOUS, MS_SYNCHRONOUS }, { ST_NOATIME, MS_NOATIME },
+		{ ST_NODIRATIME, MS_NODIRATIME }, { ST_RELATIME, MS_RELATIME },
+	};
+	unsigned long flags = MS_REMOUNT | (readonly ? MS_RDONLY : 0);
+	struct statvfs st;
+
+	if (statvfs(point, &st))
+		return -errno;
+	for (size_t i = 0; i < ARRAY_LEN(kept); i++)
+		if (st.f_flag & kept[i].st)
+			flags |= kept[i].ms;
+	return mount(NULL, point, NULL, flags, NULL) ? -errno : 0;
 }
 
 void mount_end(struct mount *m)

@@ -19,6 +19,12 @@ int mount_check_target(const char *point);
 int mount_begin(struct front *fr, const char *image, const char *point, struct mount **out,
 		int *fd);
 
+/*
+ * mount -o remount: makes the mount at the point read-only or writable. The kernel refuses changes
+ * from then on; the daemon is not told and need not be. Everything else about the mount stays.
+ */
+int mount_remount(const char *point, bool readonly);
+
 /* Takes the mount away from the name space, busy or not. Errors are logged. */
 int mount_detach(const struct front *fr, const char *point);
 /* Takes away whatever dead mount is there. */

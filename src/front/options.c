@@ -101,6 +101,12 @@ static const struct opt_row rows[] = {
 	{ "nodev", OPT_FLAG, AT(nodev), 1, .help = "they do not (default)" },
 	{ "exec", OPT_FLAG, AT(noexec), 0, .help = "programs may be executed (default)" },
 	{ "noexec", OPT_FLAG, AT(noexec), 1, .help = "they may not" },
+	{ "remount", OPT_FLAG, AT(remount), 1 },
+	/* mount(8) repeats these from mountinfo */
+	{ "user_id", OPT_IGNORED },
+	{ "group_id", OPT_IGNORED },
+	{ "max_read", OPT_IGNORED },
+	{ "blksize", OPT_IGNORED },
 	{ "defaults", OPT_IGNORED },
 	{ "auto", OPT_IGNORED },
 	{ "noauto", OPT_IGNORED },
@@ -118,7 +124,8 @@ static const struct opt_row rows[] = {
 };
 
 /* Known to other file systems, and a promise that this one would break by ignoring it. */
-static const char *const refused[] = { "lazytime", "mand", "loop", "offset", "remount" };
+static const char *const refused[] = { "lazytime", "mand", "loop", "offset", "quota", "usrquota",
+	"grpquota", "prjquota", "uquota", "gquota", "pquota" };
 
 static void complain(const struct front_opts *o, const char *what, const char *name,
 		     const char *more)

@@ -35,6 +35,7 @@ struct front_opts {
 	/* nosuid and nodev are set unless suid and dev are asked for */
 	bool nosuid, nodev, noexec;
 	bool sync, dirsync, nodiratime;
+	bool remount;           /* change what is mounted at mountpoint, start no daemon */
 	bool nodatasum;
 	u64 log_data;             /* bytes; 0 = never */
 	bool allow_other;

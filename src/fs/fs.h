@@ -57,6 +57,13 @@ int fs_unmount(struct fs *fs, bool crash);
 /* One round of what the threads do: write back old dirty data, complete, store inodes, commit. */
 int fs_tick(struct fs *fs);
 int fs_sync(struct fs *fs);           /* syncfs: everything durable */
+/*
+ * Everything durable, then nothing is written any more until fs_thaw(): the device can be copied.
+ * What must reach the disk (fsync, a full cache or log) waits. -EALREADY, -ETIMEDOUT, -EROFS.
+ */
+int fs_freeze(struct fs *fs);
+int fs_thaw(struct fs *fs);           /* -EINVAL: it was not frozen */
+bool fs_is_frozen(struct fs *fs);
 int fs_commit(struct fs *fs);         /* every change of names that returned is durable */
 void fs_want_writeback(struct fs *fs); /* for cache_config.want_writeback; never blocks */
 void fs_want_checkpoint(struct fs *fs);

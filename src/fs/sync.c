@@ -229,6 +229,30 @@ int fs_sync(struct fs *fs)
 	return r ? r : stored;
 }
 
+#define FREEZE_WAIT_MS 30000u
+
+int fs_freeze(struct fs *fs)
+{
+	int r;
+
+	if (fs_readonly(fs))
+		return -EROFS;
+	if (blk_is_frozen(fs->dev))
+		return -EALREADY;
+	r = fs_sync(fs);
+	return r ? r : blk_freeze(fs->dev, FREEZE_WAIT_MS);
+}
+
+int fs_thaw(struct fs *fs)
+{
+	return blk_thaw(fs->dev);
+}
+
+bool fs_is_frozen(struct fs *fs)
+{
+	return blk_is_frozen(fs->dev);
+}
+
 int fs_commit(struct fs *fs)
 {
 	return jnl_commit(fs->jnl, jnl_newest_seq(fs->jnl));

@@ -516,6 +516,8 @@ int iomap_writeback(struct iomap_file *f, u64 start, u64 end, unsigned flags, u6
 	struct wb w;
 	int r;
 
+	/* Before folios are locked: readers wait for those. */
+	blk_write_begin(f->dev);
 	w.f = f;
 	w.open = NULL;
 	w.nr_held = 0;
@@ -541,6 +543,7 @@ int iomap_writeback(struct iomap_file *f, u64 start, u64 end, unsigned flags, u6
 		if (w.skipped)
 			wb_fail(&w, -EAGAIN);
 	}
+	blk_write_end(f->dev);
 	if (written)
 		*written = w.written;
 	return w.error;

@@ -423,8 +423,12 @@ int checkpoint_to(struct jnl *j, u64 max_used, u64 max_dirty)
 	lock_assert_may_io();
 	if (jnl_error(j))
 		return jnl_error(j);
-	if (!checkpoint_enter(j))
+	/* Before the checkpoint is ours: others wait for it. */
+	blk_write_begin(j->dev);
+	if (!checkpoint_enter(j)) {
+		blk_write_end(j->dev);
 		return 0;
+	}
 	r = snap_alloc(j, &s);
 	if (!r) {
 		r = checkpoint_rounds(j, &s, max_used, max_dirty);
@@ -435,6 +439,7 @@ int checkpoint_to(struct jnl *j, u64 max_used, u64 max_dirty)
 	}
 	snap_free(&s);
 	checkpoint_leave(j);
+	blk_write_end(j->dev);
 	stat_inc(STAT_CHECKPOINTS);
 	stat_time(HIST_CHECKPOINT, now_ns() - start);
 	return r;

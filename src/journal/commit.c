@@ -336,6 +336,14 @@ int jnl_commit(struct jnl *j, u64 seq)
 
 	lock_assert_may_io();
 	mutex_lock(&j->lock);
+	if (j->durable >= seq) {
+		mutex_unlock(&j->lock);
+		return 0;
+	}
+	mutex_unlock(&j->lock);
+	/* Before the commit is ours: others wait for it. */
+	blk_write_begin(j->dev);
+	mutex_lock(&j->lock);
 	ASSERT(seq <= j->running->seq);
 	while (!r && j->durable < seq) {
 		if (j->error) {
@@ -355,6 +363,7 @@ int jnl_commit(struct jnl *j, u64 seq)
 		}
 	}
 	mutex_unlock(&j->lock);
+	blk_write_end(j->dev);
 	return r;
 }
 

@@ -39,6 +39,15 @@ $img $mnt foliofs defaults,nofail,_netdev,noatime,x-systemd.automount,cache_size
 FSTAB
 check 'a line of fstab mounts' timeout 30 mount -T "$T_DIR/fstab" "$mnt" || t_done
 check_equal "$sum" "$(md5sum <"$mnt/f")" 'what was written is there'
+echo old >"$mnt/kept"
+check 'mount -o remount,ro makes it read-only' timeout 30 mount -o remount,ro "$mnt"
+check_fails 1 'then nothing can be changed' rm -f "$mnt/kept"
+check_says 'Read-only file system' 'and programs are told why'
+check_equal old "$(cat "$mnt/kept")" 'it is still read'
+check 'mount -o remount,rw makes it writable again' timeout 30 mount -o remount,rw "$mnt"
+check 'then it can be changed' sh -c "echo new >'$mnt/kept'"
+check 'flags that nobody named are as they were' grep -qE " $mnt [^ ]+ rw,nosuid,nodev" \
+	/proc/self/mounts
 check 'and unmounts' timeout 60 umount "$mnt"
 check_fails 32 'mount fails with the status of the helper' mount -t foliofs "$T_DIR/none" "$mnt"
 check_fails 1 'and for a wrong option with 1' mount -t foliofs "$img" "$mnt" -o cachesize=1

@@ -1,11 +1,12 @@
 /*
- * Commands for a mounted file system that print little: sync, drop, umount.
+ * Commands for a mounted file system that print little: sync, freeze, thaw, drop, umount.
  *
  * Rules
  * 1. umount: the connection that waits is there before the mount goes, so that the daemon's last
  *    word can't be missed.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,6 +26,44 @@ int cmd_sync(int argc, char **argv)
 	if (argc != 2)
 		return ctl_usage("sync takes one MOUNT");
 	return ctl_ask(argv[1], "sync", NULL);
+}
+
+/* What the kernel holds goes to the daemon first. Failing that, the daemon freezes without it. */
+static void sync_kernel(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return;
+	(void)syncfs(fd);
+	close(fd);
+}
+
+int cmd_freeze(int argc, char **argv)
+{
+	char command[64] = "freeze", *answer = NULL;
+	u64 seconds;
+	int c, status;
+
+	opterr = 0;
+	while ((c = getopt(argc, argv, "+t:")) != -1) {
+		if (c != 't' || parse_u64(optarg, 1, 86400, &seconds))
+			return ctl_usage("freeze takes -t SECONDS (1 to 86400) and one MOUNT");
+		snprintf(command, sizeof(command), "freeze %llu", (unsigned long long)seconds);
+	}
+	if (argc - optind != 1)
+		return ctl_usage("freeze takes one MOUNT");
+	sync_kernel(argv[optind]);
+	status = ctl_ask(argv[optind], command, &answer);
+	free(answer);
+	return status;
+}
+
+int cmd_thaw(int argc, char **argv)
+{
+	if (argc != 2)
+		return ctl_usage("thaw takes one MOUNT");
+	return ctl_ask(argv[1], "thaw", NULL);
 }
 
 int cmd_drop(int argc, char **argv)

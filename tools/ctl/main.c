@@ -22,6 +22,9 @@ static const struct command {
 	{ "dump", "[--json] IMAGE super | groups | tree NAME | inode N | journal",
 	  "what is on the disk", cmd_dump },
 	{ "sync", "MOUNT", "make everything written so far durable", cmd_sync },
+	{ "freeze", "[-t SECONDS] MOUNT",
+	  "write everything, then nothing more until thaw (60 s): copy the image", cmd_freeze },
+	{ "thaw", "MOUNT", "go on after freeze; fails when the time was up before", cmd_thaw },
 	{ "drop", "MOUNT | PATH", "drop clean cached data of a mount, or of one file", cmd_drop },
 	{ "umount", "MOUNT", "unmount, and wait until the image is clean and free", cmd_umount },
 };
