@@ -83,9 +83,20 @@ static void null_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t l
 	fuse_reply_write(req, len);
 }
 
+/* Lists nothing: who asks knows the one name. */
+static void null_readdir(fuse_req_t req, fuse_ino_t ino, size_t len, off_t pos,
+			 struct fuse_file_info *fi)
+{
+	(void)ino;
+	(void)len;
+	(void)pos;
+	(void)fi;
+	fuse_reply_buf(req, NULL, 0);
+}
+
 static const struct fuse_lowlevel_ops ops = {
 	.lookup = null_lookup, .getattr = null_getattr, .open = null_open, .read = null_read,
-	.write = null_write,
+	.write = null_write, .readdir = null_readdir,
 };
 
 static int serve(const char *point)
