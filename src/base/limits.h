@@ -10,7 +10,7 @@
 #define LIMIT_XATTR_VALUE 65536u            /* bytes; the kernel's own limit */
 #define LIMIT_LINKS 65000u                  /* hard links to one inode */
 #define LIMIT_LABEL 64u                     /* bytes of the label of a file system, with its 0 */
-#define LIMIT_FILE_SIZE ((u64)1 << 62)      /* first size that is too big: EFBIG */
+#define LIMIT_FILE_SIZE (((u64)1 << 63) - 1) /* bytes of the longest file; EFBIG beyond */
 #define LIMIT_DEVICE_SECTORS ((u64)1 << 44) /* 64 PiB */
 
 #define LIMIT_CACHE_MIN ((u64)16 << 20) /* smallest cache_size */

@@ -66,6 +66,12 @@ static const struct op_row ops[PROTO_OPCODES] = {
 	[FUSE_RENAME2] = { "rename2", op_rename2, HIST_REQ_RENAME },
 	[FUSE_LSEEK] = { "lseek", op_lseek, HIST_REQ_LSEEK },
 	[FUSE_SYNCFS] = { "syncfs", op_syncfs, HIST_REQ_SYNCFS },
+	[FUSE_COPY_FILE_RANGE] = { "copy_file_range", op_copy_file_range,
+				   HIST_REQ_COPY_FILE_RANGE },
+	[PROTO_COPY_FILE_RANGE_64] = { "copy_file_range", op_copy_file_range_64,
+				       HIST_REQ_COPY_FILE_RANGE },
+	[FUSE_TMPFILE] = { "tmpfile", op_tmpfile, HIST_REQ_TMPFILE },
+	[PROTO_STATX] = { "statx", op_statx, HIST_REQ_GETATTR },
 };
 
 const char *req_name(const struct req *rq, size_t at, size_t *len)
@@ -103,6 +109,21 @@ int req_send_iov(struct req *rq, struct iovec *iov, unsigned nr_iov)
 	head.len = (u32)len;
 	rq->answered = true;
 	return rq->send(rq, iov, nr_iov, len);
+}
+
+/* An offset below 0 leaves the kernel's pages alone. */
+void req_forget_attr(const struct req *rq, u64 ino)
+{
+	struct fuse_notify_inval_inode_out what = { .ino = ino, .off = -1 };
+	struct fuse_out_header head = {
+		.len = sizeof(head) + sizeof(what), .error = FUSE_NOTIFY_INVAL_INODE,
+	};
+	struct iovec iov[] = { { &head, sizeof(head) }, { &what, sizeof(what) } };
+
+	/* ENOENT: the kernel does not know the inode any more. */
+	if (writev(rq->front->fuse_fd, iov, 2) < 0 && errno != ENOENT && errno != ENODEV)
+		log_warn("inode %llu: the kernel keeps old attributes: %s",
+			 (unsigned long long)ino, err_text(-errno));
 }
 
 /* The value that the kernel gets: only errors that programs can understand leave the daemon. */

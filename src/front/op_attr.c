@@ -5,7 +5,7 @@
  * 1. With HANDLE_KILLPRIV_V2 the kernel leaves it to us to take set-user-id bits and capabilities
  *    away: FATTR_KILL_SUIDGID says when for the bits; capabilities go with every change of owner or
  *    size.
- * 2. Sizes from 2^62 on are EFBIG; negative ones reach us too.
+ * 2. Sizes beyond 2^63 - 1 (negative ones) reach us: EFBIG.
  *
  * Locking: none here.
  */
@@ -17,11 +17,22 @@
 #include "front/front.h"
 #include "front/req.h"
 
+/*
+ * Of what the kernel's cache still holds back no space is taken yet, and programs take a file with
+ * a size and no blocks for one big hole (tar stores nothing of it).
+ */
+void req_stat(struct inode *ip, struct stat *st)
+{
+	fs_getattr(ip, st);
+	if (S_ISREG(st->st_mode) && file_has_writers(st->st_ino))
+		st->st_blocks = MAX(st->st_blocks, (blkcnt_t)(SECTOR_SIZE / 512));
+}
+
 void req_fill_attr(struct inode *ip, struct fuse_attr *out)
 {
 	struct stat st;
 
-	fs_getattr(ip, &st);
+	req_stat(ip, &st);
 	*out = (struct fuse_attr){
 		.ino = st.st_ino,
 		.size = (u64)st.st_size,
@@ -99,7 +110,7 @@ int op_setattr(struct req *rq)
 
 	if (!in)
 		return -EINVAL;
-	if ((in->valid & FATTR_SIZE) && in->size >= LIMIT_FILE_SIZE)
+	if ((in->valid & FATTR_SIZE) && in->size > LIMIT_FILE_SIZE)
 		return -EFBIG;
 	err = req_inode(rq, &ip);
 	if (err)

@@ -38,10 +38,11 @@ static bool writes_are_well(void)
 	return stat_read(STAT_WRITEBACK_ERRORS) == 0;
 }
 
-static u32 open_answer_flags(const struct front *fr)
+/* With cache=kernel only we know of a file's own flag to write synchronously. */
+static u32 open_answer_flags(const struct front *fr, struct inode *ip)
 {
 	if (fr->kernel_cache)
-		return FOPEN_KEEP_CACHE;
+		return fs_get_flags(ip) & FS_FLAG_SYNC ? FOPEN_DIRECT_IO : FOPEN_KEEP_CACHE;
 	return FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES |
 	       (writes_are_well() ? FOPEN_NOFLUSH : 0);
 }
@@ -49,6 +50,16 @@ static u32 open_answer_flags(const struct front *fr)
 static bool opens_for_writing(u32 flags)
 {
 	return (flags & O_ACCMODE) != O_RDONLY;
+}
+
+/* What the VFS checks in file systems whose flags it knows. */
+static int flags_allow(struct inode *ip, u32 flags)
+{
+	u32 set = fs_get_flags(ip);
+
+	if (!opens_for_writing(flags) || !(set & (FS_FLAG_IMMUTABLE | FS_FLAG_APPEND)))
+		return 0;
+	return (set & FS_FLAG_IMMUTABLE) || !(flags & O_APPEND) ? -EPERM : 0;
 }
 
 static void undo_open(struct req *rq)
@@ -66,7 +77,7 @@ static void undo_create(struct req *rq)
 static void fill_open(struct req *rq, struct front_file *f, struct fuse_open_out *out)
 {
 	out->fh = (uintptr_t)f;
-	out->open_flags = open_answer_flags(rq->front);
+	out->open_flags = open_answer_flags(rq->front, f->ip);
 	f->direct = (out->open_flags & FOPEN_DIRECT_IO) != 0;
 	rq->undo_file = f;
 	rq->undo = undo_open;
@@ -95,7 +106,9 @@ int op_open(struct req *rq)
 
 	if (err)
 		return err;
-	err = file_open(rq->front, ip, opens_for_writing(in->flags), &f);
+	err = flags_allow(ip, in->flags);
+	if (!err)
+		err = file_open(rq->front, ip, opens_for_writing(in->flags), &f);
 	if (err) {
 		fs_iput(ip);
 		return err;
@@ -109,12 +122,28 @@ int op_open(struct req *rq)
 	return 0;
 }
 
+/* A new inode that is open from its first moment; its reference passes. */
+static int answer_created(struct req *rq, struct inode *ip, u32 flags)
+{
+	struct { struct fuse_entry_out entry; struct fuse_open_out open; } *out;
+	struct front_file *f;
+	int err = file_open(rq->front, ip, opens_for_writing(flags), &f);
+
+	if (err) {
+		fs_iput(ip);
+		return err;
+	}
+	out = req_out(rq, sizeof(*out));
+	req_out_entry(rq, fs_ihold(ip), &out->entry);
+	fill_open(rq, f, &out->open);
+	rq->undo = undo_create;
+	return 0;
+}
+
 /* The kernel knows that the name is free: it holds the directory's lock and asked before. */
 int op_create(struct req *rq)
 {
 	const struct fuse_create_in *in = req_arg(rq, sizeof(*in));
-	struct { struct fuse_entry_out entry; struct fuse_open_out open; } *out;
-	struct front_file *f;
 	struct inode *dir, *ip;
 	const char *name;
 	size_t len;
@@ -131,18 +160,21 @@ int op_create(struct req *rq)
 	err = fs_mknod(dir, name, len, (in->mode & 07777) | S_IFREG, 0, req_cred(rq, in->umask),
 		       &ip);
 	fs_iput(dir);
+	return err ? err : answer_created(rq, ip, in->flags);
+}
+
+/* O_TMPFILE: as a create, and the name that comes with it means nothing. */
+int op_tmpfile(struct req *rq)
+{
+	const struct fuse_create_in *in = req_arg(rq, sizeof(*in));
+	struct inode *dir, *ip;
+	int err = in ? req_inode(rq, &dir) : -EINVAL;
+
 	if (err)
 		return err;
-	err = file_open(rq->front, ip, opens_for_writing(in->flags), &f);
-	if (err) {
-		fs_iput(ip);
-		return err;
-	}
-	out = req_out(rq, sizeof(*out));
-	req_out_entry(rq, fs_ihold(ip), &out->entry);
-	fill_open(rq, f, &out->open);
-	rq->undo = undo_create;
-	return 0;
+	err = fs_tmpfile(dir, in->mode, req_cred(rq, in->umask), &ip);
+	fs_iput(dir);
+	return err ? err : answer_created(rq, ip, in->flags);
 }
 
 int op_release(struct req *rq)
@@ -360,11 +392,4 @@ int op_lseek(struct req *rq)
 	out = req_out(rq, sizeof(*out));
 	out->offset = (u64)pos;
 	return 0;
-}
-
-/* No ioctl is known: ENOTTY, which programs expect, and not ENOSYS. */
-int op_ioctl(struct req *rq)
-{
-	(void)rq;
-	return -ENOTTY;
 }

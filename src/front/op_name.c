@@ -59,8 +59,18 @@ static int lookup_in(struct req *rq, const char *name, size_t len, struct inode 
 
 	if (err)
 		return err;
-	/* "." comes from file handles (NFS) and may name what is no directory. */
+	/*
+	 * "." comes from file handles (NFS) and may name what is no directory. The kernel has
+	 * forgotten the inode, though that may not have reached us: without links it is gone.
+	 */
 	if (len == 1 && name[0] == '.') {
+		struct stat st;
+
+		fs_getattr(dir, &st);
+		if (st.st_nlink == 0) {
+			fs_iput(dir);
+			return -ESTALE;
+		}
 		*out = dir;
 		return 0;
 	}

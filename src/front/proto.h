@@ -50,6 +50,37 @@ struct proto_ring_cmd {
 #define PROTO_RING_COMMIT_AND_FETCH 2u
 #define PROTO_OVER_IO_URING (1ull << 41)
 
+/* STATX: like statx(2), with the FUSE_GETATTR part in front. */
+struct proto_sx_time {
+	s64 sec;
+	u32 nsec;
+	s32 pad;
+};
+
+struct proto_statx {
+	u32 mask, blksize;
+	u64 attributes;
+	u32 nlink, uid, gid;
+	u16 mode, pad;
+	u64 ino, size, blocks, attributes_mask;
+	struct proto_sx_time atime, btime, ctime, mtime;
+	u32 rdev_major, rdev_minor, dev_major, dev_minor;
+	u64 pad2[14];
+};
+
+struct proto_statx_in {
+	u32 getattr_flags, pad;
+	u64 fh;
+	u32 sx_flags, sx_mask;
+};
+
+struct proto_statx_out {
+	u64 attr_valid;             /* s */
+	u32 attr_valid_nsec, flags;
+	u64 spare[2];
+	struct proto_statx stat;
+};
+
 /* INIT flags, the upper 32 in flags2 (valid with FUSE_INIT_EXT). */
 #define PROTO_DIRECT_IO_ALLOW_MMAP (1ull << 36)
 

@@ -71,7 +71,15 @@ int req_send_iov(struct req *rq, struct iovec *iov, unsigned nr_iov);
 
 /* Answers with an entry: the kernel knows the inode from here on. Consumes the reference. */
 void req_out_entry(struct req *rq, struct inode *ip, struct fuse_entry_out *out);
+/* fs_getattr(), as the kernel is told it. */
+void req_stat(struct inode *ip, struct stat *st);
 void req_fill_attr(struct inode *ip, struct fuse_attr *out);
+
+/*
+ * The kernel asks for the attributes of this inode again: for changes by requests whose answer
+ * does not carry them. Waits for nobody.
+ */
+void req_forget_attr(const struct req *rq, u64 ino);
 
 /*
  * Runs the handler of a request that was received at start_ns, and answers. front, send, fd, in,
@@ -112,6 +120,10 @@ int op_syncfs(struct req *rq);
 int op_fallocate(struct req *rq);
 int op_lseek(struct req *rq);
 int op_ioctl(struct req *rq);
+int op_copy_file_range(struct req *rq);
+int op_copy_file_range_64(struct req *rq);
+int op_statx(struct req *rq);
+int op_tmpfile(struct req *rq);
 int op_opendir(struct req *rq);
 int op_releasedir(struct req *rq);
 int op_readdir(struct req *rq);

@@ -62,6 +62,11 @@ void fs_getattr(struct inode *ip, struct stat *out)
 
 /* ---- times that move by themselves ---- */
 
+static bool time_same(struct timespec x, struct timespec y)
+{
+	return x.tv_sec == y.tv_sec && x.tv_nsec == y.tv_nsec;
+}
+
 static bool before_or_same(struct timespec x, struct timespec y)
 {
 	return x.tv_sec < y.tv_sec || (x.tv_sec == y.tv_sec && x.tv_nsec <= y.tv_nsec);
@@ -124,13 +129,34 @@ void inode_touch_write(struct inode *ip, bool kill_suid)
 
 /* ---- setattr ---- */
 
+/*
+ * A kernel that caches writes hands over the times of what was written, later and in this form; and
+ * it says "now" by giving all times the same value.
+ */
+static bool handed_over(const struct fs_attr *a)
+{
+	return a->valid == (FS_ATTR_MTIME | FS_ATTR_CTIME);
+}
+
+static bool all_now(const struct fs_attr *a)
+{
+	const u32 given = FS_ATTR_ATIME | FS_ATTR_ATIME_NOW | FS_ATTR_MTIME | FS_ATTR_CTIME;
+
+	if ((a->valid & ~given) || !(a->valid & FS_ATTR_CTIME))
+		return false;
+	return (!(a->valid & FS_ATTR_ATIME) || time_same(a->atime, a->ctime)) &&
+	       (!(a->valid & FS_ATTR_MTIME) || time_same(a->mtime, a->ctime));
+}
+
 static int may_set(const struct inode *ip, const struct fs_attr *a)
 {
 	const u32 times_now = FS_ATTR_ATIME_NOW | FS_ATTR_MTIME_NOW;
 
+	/* Written before the flag came, which moved ctime. */
 	if (ip->attr.flags & FMT_IFLAG_IMMUTABLE)
-		return -EPERM;
-	if ((ip->attr.flags & FMT_IFLAG_APPEND) && (a->valid & ~(times_now | FS_ATTR_CTIME)))
+		return handed_over(a) && before_or_same(a->ctime, ip->attr.ctime) ? 0 : -EPERM;
+	if ((ip->attr.flags & FMT_IFLAG_APPEND) && (a->valid & ~(times_now | FS_ATTR_CTIME)) &&
+	    !handed_over(a) && !all_now(a))
 		return -EPERM;
 	return 0;
 }
@@ -156,7 +182,10 @@ static void set_times(struct ino_attr *to, const struct fs_attr *a, struct times
 		to->mtime = now;
 	else if (a->valid & FS_ATTR_MTIME)
 		to->mtime = a->mtime;
-	to->ctime = a->valid & FS_ATTR_CTIME ? a->ctime : now;
+	if (!(a->valid & FS_ATTR_CTIME))
+		to->ctime = now;
+	else if (!handed_over(a) || before_or_same(to->ctime, a->ctime))
+		to->ctime = a->ctime;
 }
 
 static int check_times(const struct fs_attr *a)

@@ -144,15 +144,23 @@ static ssize_t write_logged(struct inode *ip, u64 pos, const void *buf, u64 len,
 	return n;
 }
 
+/* What the kernel's cache took when it was allowed may still come. */
+static bool flags_allow(const struct inode *ip, u64 pos, unsigned flags)
+{
+	if (flags & FS_WRITE_CACHE)
+		return true;
+	if (ip->attr.flags & FMT_IFLAG_IMMUTABLE)
+		return false;
+	return !(ip->attr.flags & FMT_IFLAG_APPEND) || pos >= inode_size(ip);
+}
+
 static ssize_t write_locked(struct inode *ip, u64 pos, const void *buf, u64 len, unsigned flags,
 			    bool *logged)
 {
 	ssize_t n;
 	int r;
 
-	if (ip->attr.flags & FMT_IFLAG_IMMUTABLE)
-		return -EPERM;
-	if ((ip->attr.flags & FMT_IFLAG_APPEND) && pos < inode_size(ip))
+	if (!flags_allow(ip, pos, flags))
 		return -EPERM;
 	if (pos >= FMT_SIZE_MAX)
 		return -EFBIG;
@@ -220,6 +228,8 @@ ssize_t fs_write(struct inode *ip, u64 pos, const void *buf, u64 len, unsigned f
 		return n;
 	if (len > FMT_SIZE_MAX || pos > FMT_SIZE_MAX)
 		return -EFBIG;
+	if ((ip->attr.flags & FMT_IFLAG_SYNC) && !(flags & FS_WRITE_CACHE))
+		flags |= FS_WRITE_SYNC;
 	while (done < len) {
 		u64 piece = MIN(len - done, most);
 

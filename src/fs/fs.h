@@ -21,6 +21,7 @@
 #include "base/types.h"
 #include "blk/blk.h"
 #include "cache/cache.h"
+#include "format/format.h"
 #include "iomap/iomap.h"
 #include "journal/journal.h"
 
@@ -123,6 +124,27 @@ enum { FS_ATTR_MODE = 1, FS_ATTR_UID = 2, FS_ATTR_GID = 4, FS_ATTR_SIZE = 8, FS_
 	FS_ATTR_KILL_SUID = 512 };
 int fs_setattr(struct inode *ip, const struct fs_attr *a);
 
+struct timespec fs_btime(struct inode *ip);
+/* Tells inodes of the same number apart, in file systems formatted one after another. */
+u32 fs_generation(struct inode *ip);
+
+/* The flags of chattr(1) that there are; files and directories only, others -ENOTTY. */
+enum {
+	FS_FLAG_IMMUTABLE = FMT_IFLAG_IMMUTABLE,
+	FS_FLAG_APPEND = FMT_IFLAG_APPEND,
+	FS_FLAG_NOATIME = FMT_IFLAG_NOATIME,
+	FS_FLAG_NODUMP = FMT_IFLAG_NODUMP,
+	FS_FLAG_SYNC = FMT_IFLAG_SYNC,
+	FS_FLAGS_ALL = FS_FLAG_IMMUTABLE | FS_FLAG_APPEND | FS_FLAG_NOATIME | FS_FLAG_NODUMP |
+		       FS_FLAG_SYNC,
+};
+u32 fs_get_flags(struct inode *ip);
+int fs_set_flags(struct inode *ip, u32 flags);  /* -EOPNOTSUPP for others */
+
+/* Text, at most 63 bytes. */
+void fs_get_label(struct fs *fs, char *buf, size_t size);
+int fs_set_label(struct fs *fs, const char *label);   /* -EINVAL: too long */
+
 /* ---- names ---- */
 /* umask: where no default access list takes its place. */
 struct fs_cred { u32 uid, gid, umask; };
@@ -133,6 +155,11 @@ int fs_lookup(struct inode *dir, const char *name, size_t len, struct inode **ou
  */
 int fs_mknod(struct inode *dir, const char *name, size_t len, u32 mode, u64 rdev,
 	     struct fs_cred cred, struct inode **out);
+/*
+ * A regular file without a name, in the directory for what it inherits; it goes with its last user,
+ * unless fs_link() gives it a name.
+ */
+int fs_tmpfile(struct inode *dir, u32 mode, struct fs_cred cred, struct inode **out);
 int fs_symlink(struct inode *dir, const char *name, size_t len, const char *target,
 	       size_t target_len, struct fs_cred cred, struct inode **out);
 int fs_link(struct inode *ip, struct inode *dir, const char *name, size_t len);
@@ -167,6 +194,13 @@ int fs_truncate(struct inode *ip, u64 size);
 /* default, KEEP_SIZE, PUNCH_HOLE, ZERO_RANGE; others -EOPNOTSUPP */
 int fs_fallocate(struct inode *ip, int mode, u64 pos, u64 len);
 int fs_fsync(struct inode *ip, bool datasync);                   /* files and directories */
+/*
+ * Copies [spos, spos + len) to dpos, as far as the source goes; holes stay holes. flags of
+ * fs_write.
+ * Ranges of one file that overlap: -EINVAL. Bytes copied, fewer if an error came on the way.
+ */
+ssize_t fs_copy_range(struct inode *src, u64 spos, struct inode *dst, u64 dpos, u64 len,
+		      unsigned flags);
 /* What close should tell: a write error not reported yet through this cursor. */
 int fs_flush(struct inode *ip, u32 *error_cursor);
 s64 fs_seek(struct inode *ip, u64 pos, int whence);

@@ -232,7 +232,7 @@ void inode_edit_begin(struct inode_edit *e, struct inode *ip)
 	e->attr = e->was = ip->attr;
 	e->disk_size = ip->disk_size;
 	e->gen = ip->dirty_gen;
-	e->deleted = false;
+	e->deleted = e->named = false;
 	mutex_unlock(&ip->state);
 }
 
@@ -298,8 +298,8 @@ static void edit_published(void *arg, u64 seq)
 	raise_seq(ip, seq, data_too);
 	if (ip->dirty_gen == e->gen)
 		__atomic_store_n(&ip->dirty, 0, __ATOMIC_RELEASE);
-	if (e->deleted)
-		__atomic_store_n(&ip->deleted, true, __ATOMIC_RELEASE);
+	if (e->deleted || e->named)
+		__atomic_store_n(&ip->deleted, e->deleted, __ATOMIC_RELEASE);
 	mutex_unlock(&ip->state);
 }
 

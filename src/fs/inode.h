@@ -94,6 +94,7 @@ struct inode {
 	/* sectors reserved for the nodes of an item that grows; under state */
 	u32 inl_reserved;
 	bool deleted;               /* no links; goes when the last user goes */
+	bool linkable;              /* never had a name (fs_tmpfile); under lock */
 	bool on_dirty_list;         /* in fs->dirty, under RANK_FLUSHER */
 	TAILQ_ENTRY(inode) dirty_link;
 	TAILQ_ENTRY(inode) lru_link;   /* unused inodes, under RANK_INODE_TABLE */
@@ -116,6 +117,7 @@ struct fs {
 	bool nosum;                 /* new data gets no checksums */
 	u32 log_max;                /* sectors that fsync may put into the log; 0 = none */
 	struct mutex rename;        /* RANK_RENAME */
+	struct mutex label;         /* RANK_CTL: geo.label, and its way to the disk */
 	/* inode table (inode.c) */
 	struct mutex table_lock;    /* RANK_INODE_TABLE */
 	struct cond table_cond;     /* an inode is loaded, or gone */
@@ -169,6 +171,7 @@ struct inode_edit {
 	u64 disk_size;
 	u32 gen;
 	bool deleted;               /* becomes an inode without links */
+	bool named;                 /* becomes one with links again */
 };
 void inode_edit_begin(struct inode_edit *e, struct inode *ip);
 int inode_edit_end(struct view *v, struct inode_edit *e);
@@ -222,6 +225,7 @@ int file_log_dirty(struct inode *ip, bool datasync);
 /* orphan.c */
 int orphan_add_in(struct view *v, u64 ino, u8 kind, u64 size);
 int orphan_remove_in(struct view *v, u64 ino);
+int orphan_named_in(struct view *v, u64 ino);         /* it gets a first name: no orphan any more */
 int orphan_recover(struct fs *fs);                    /* at mount */
 /* inode without links and users: free all; false: it has none of these */
 int orphan_delete(struct fs *fs, u64 ino, bool extents, bool xattrs);

@@ -83,6 +83,7 @@ struct create {
 	u32 mode, umask;           /* as asked for */
 	const char *target;        /* symbolic links */
 	u32 target_len;
+	bool no_name;              /* fs_tmpfile: an orphan from the beginning */
 	struct timespec now;
 	/* set up by each run of the body */
 	struct inode_edit dir;
@@ -152,7 +153,22 @@ static void create_published(void *arg, u64 seq)
 	ip->disk_size = c->target_len;
 	__atomic_store_n(&ip->file.size, c->target_len, __ATOMIC_RELEASE);
 	ip->sync_seq = ip->datasync_seq = seq;
+	ip->deleted = ip->linkable = c->no_name;
 	itable_insert(ip->fs, ip);
+}
+
+static int tmpfile_body(struct view *v, void *arg)
+{
+	struct create *c = arg;
+	int r;
+
+	inode_edit_begin(&c->dir, c->name.dir);
+	if ((r = dir_may_change(&c->dir, false)) || (r = dir_new_number_in(v, &c->ino)) ||
+	    (r = inherit(v, c)) || (r = insert_item(v, c)) ||
+	    (r = acl_add_in(v, c->ino, c->acl)) ||
+	    (r = orphan_add_in(v, c->ino, FMT_ORPHAN_DELETE, 0)))
+		return r;
+	return view_on_publish(v, create_published, c);
 }
 
 static int create_body(struct view *v, void *arg)
@@ -194,9 +210,9 @@ static int create(struct create *c, struct inode **out)
 		return -ENOMEM;
 	c->now = fs_now();
 	c->attr.atime = c->attr.mtime = c->attr.ctime = c->attr.btime = c->now;
-	c->attr.nlink = S_ISDIR(c->mode) ? 2 : 1;
+	c->attr.nlink = c->no_name ? 0 : S_ISDIR(c->mode) ? 2 : 1;
 	rwlock_wrlock(&dir->lock);
-	r = space_run(fs->jnl, CREATE_CREDITS, create_body, c, NULL);
+	r = space_run(fs->jnl, CREATE_CREDITS, c->no_name ? tmpfile_body : create_body, c, NULL);
 	rwlock_unlock(&dir->lock);
 	if (r) {
 		inode_drop(c->ip);
@@ -237,6 +253,22 @@ int fs_mknod(struct inode *dir, const char *name, size_t len, u32 mode, u64 rdev
 	c.attr.uid = cred.uid;
 	c.attr.gid = cred.gid;
 	c.attr.rdev = S_ISCHR(mode) || S_ISBLK(mode) ? rdev : 0;
+	return create(&c, out);
+}
+
+int fs_tmpfile(struct inode *dir, u32 mode, struct fs_cred cred, struct inode **out)
+{
+	struct create c = { .name.dir = dir, .no_name = true };
+	int r = fs_may_change(dir->fs);
+
+	if (r)
+		return r;
+	if (!S_ISDIR(fs_mode(dir)))
+		return -ENOTDIR;
+	c.mode = S_IFREG | (mode & 07777);
+	c.umask = cred.umask;
+	c.attr.uid = cred.uid;
+	c.attr.gid = cred.gid;
 	return create(&c, out);
 }
 
@@ -321,12 +353,17 @@ static int link_body(struct view *v, void *arg)
 	inode_edit_begin(&c->inode, c->ip);
 	if ((r = dir_may_change(&c->dir, false)) || (r = dir_count(&c->dir, 1, 0, c->now)))
 		return r;
-	if (a->nlink == 0)
+	if (a->nlink == 0 && !c->ip->linkable)
 		return -ENOENT;
 	if (a->flags & (FMT_IFLAG_IMMUTABLE | FMT_IFLAG_APPEND))
 		return -EPERM;
 	if (a->nlink >= FMT_LINK_MAX)
 		return -EMLINK;
+	if (a->nlink == 0) {
+		c->inode.named = true;
+		if ((r = orphan_named_in(v, c->ip->ino)))
+			return r;
+	}
 	a->nlink++;
 	a->ctime = c->now;
 	if ((r = dir_add_in(v, &c->name, c->ip->ino, dir_type(a->mode))) ||
@@ -346,7 +383,9 @@ int fs_link(struct inode *ip, struct inode *dir, const char *name, size_t len)
 	if (S_ISDIR(fs_mode(ip)))
 		return -EPERM;
 	dir_lock(&locks, (struct inode *[]){ dir, ip }, 2);
-	r = space_run(dir->fs->jnl, BTREE_CREDITS + 4, link_body, &c, NULL);
+	r = space_run(dir->fs->jnl, 2 * BTREE_CREDITS + 4, link_body, &c, NULL);
+	if (!r)
+		ip->linkable = false;
 	dir_unlock(&locks);
 	return r;
 }

@@ -72,6 +72,11 @@ int orphan_remove_in(struct view *v, u64 ino)
 	return btree_remove(v, FMT_TREE_ORPHAN, orphan_key(ino));
 }
 
+int orphan_named_in(struct view *v, u64 ino)
+{
+	return btree_remove(v, FMT_TREE_ORPHAN, orphan_key(ino));
+}
+
 /* ---- deleting an inode ---- */
 
 struct delete {

@@ -171,8 +171,10 @@ static struct fs *fs_new(struct blk_dev *dev, const struct fs_opts *o)
 	if (!fs->opts.commit_ms)
 		fs->opts.commit_ms = COMMIT_MS;
 	mutex_init(&fs->rename, RANK_RENAME);
+	mutex_init(&fs->label, RANK_CTL);
 	if (itable_init(fs)) {
 		mutex_fini(&fs->rename);
+		mutex_fini(&fs->label);
 		free(fs);
 		return NULL;
 	}
@@ -185,6 +187,7 @@ static void fs_free(struct fs *fs, bool crash)
 	itable_fini(fs, crash);
 	space_close(fs->space);
 	mutex_fini(&fs->rename);
+	mutex_fini(&fs->label);
 }
 
 int fs_mount(struct blk_dev *dev, const struct fs_opts *o, struct fs **out)

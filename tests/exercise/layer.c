@@ -165,6 +165,8 @@ static int64_t run(void *arg, const struct ex_op *op, void *buf)
 	case EX_MAP_READ:
 	case EX_PRIVATE_READ:
 		return fs_read(ip, op->pos, buf, op->len, NULL);
+	case EX_COPY:
+		return fs_copy_range(ip, op->pos, l->ip[op->file2], op->pos2, op->len, 0);
 	case EX_TRUNCATE:
 	case EX_EMPTY:
 		return fs_truncate(ip, op->pos);
@@ -234,7 +236,7 @@ int main(int argc, char **argv)
 		.cache_bytes = 1 << 20, .block_bytes = 4096,
 	};
 	struct ex_backend b = { .run = run, .seek = seek, .size = size, .reset = reset, .arg = &l,
-				.repeat = l.repeat, .mask = 1ull << EX_COPY };
+				.repeat = l.repeat };
 	int status, r;
 
 	parse(argc, argv, &l);

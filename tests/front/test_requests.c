@@ -227,9 +227,9 @@ END_TEST
 
 START_TEST(sizes_beyond_the_limit_are_efbig)
 {
-	struct fuse_write_in w = { .offset = INT64_MAX - 10, .size = 1 };
-	struct fuse_setattr_in s = { .valid = FATTR_SIZE, .size = INT64_MAX };
-	struct fuse_fallocate_in f = { .offset = 1ull << 62, .length = 4096 };
+	struct fuse_write_in w = { .offset = INT64_MAX, .size = 1 };
+	struct fuse_setattr_in s = { .valid = FATTR_SIZE, .size = 1ull << 63 };
+	struct fuse_fallocate_in f = { .offset = INT64_MAX - 4095, .length = 4096 };
 	u64 nodeid;
 
 	start(FRONT_CACHE_DAEMON);
@@ -368,9 +368,8 @@ END_TEST
 
 START_TEST(unknown_requests_are_enosys)
 {
-	static const u32 ops[] = { 0, FUSE_BMAP, FUSE_POLL, FUSE_GETLK, FUSE_COPY_FILE_RANGE,
-				   FUSE_TMPFILE, PROTO_STATX, PROTO_COPY_FILE_RANGE_64, 63, 64,
-				   4096, UINT32_MAX };
+	static const u32 ops[] = { 0, FUSE_BMAP, FUSE_POLL, FUSE_GETLK, 63, 64, 4096,
+				   UINT32_MAX };
 
 	start(FRONT_CACHE_KERNEL);
 	for (size_t i = 0; i < ARRAY_LEN(ops); i++)

@@ -54,6 +54,79 @@ START_TEST(an_unlinked_file_lives_until_the_last_reference)
 }
 END_TEST
 
+static struct inode *unnamed(void)
+{
+	struct inode *f;
+
+	OK(fs_tmpfile(b.root, 0640, somebody, &f));
+	return f;
+}
+
+START_TEST(a_file_without_a_name_goes_with_its_last_user)
+{
+	struct inode *f;
+	struct stat st;
+	u64 before;
+
+	begin();
+	before = nr_free();
+	f = unnamed();
+	fs_getattr(f, &st);
+	ck_assert_uint_eq(st.st_nlink, 0);
+	ck_assert_uint_eq(st.st_mode, S_IFREG | 0640);
+	ck_assert_uint_eq(st.st_uid, somebody.uid);
+	ck_assert_int_eq(fs_write(f, 0, data, sizeof(data), 0), sizeof(data));
+	OK(fs_fsync(f, false));
+	ck_assert_uint_eq(census().orphans, 1);
+	assert_consistent(b.fs);
+	fs_iput(f);
+	ck_assert_uint_eq(census().inodes, 1);
+	ck_assert_uint_eq(census().orphans, 0);
+	ck_assert_uint_eq(nr_free(), before);
+	box_close(&b);
+}
+END_TEST
+
+START_TEST(a_file_without_a_name_is_gone_after_a_crash)
+{
+	struct inode *f;
+
+	begin();
+	f = unnamed();
+	ck_assert_int_eq(fs_write(f, 0, data, sizeof(data), 0), sizeof(data));
+	OK(fs_fsync(f, false));
+	fs_iput(fs_ihold(f));
+	box_remount(&b, true);
+	ck_assert_uint_eq(census().inodes, 1);
+	ck_assert_uint_eq(census().orphans, 0);
+	box_close(&b);
+}
+END_TEST
+
+START_TEST(a_file_that_is_given_a_name_stays_and_only_the_first_time)
+{
+	struct inode *f;
+
+	begin();
+	f = unnamed();
+	ck_assert_int_eq(fs_write(f, 0, "abc", 3, 0), 3);
+	OK(fs_link(f, b.root, "f", 1));
+	ck_assert_uint_eq(census().orphans, 0);
+	OK(fs_fsync(f, false));
+	fs_iput(f);
+	box_remount(&b, true);
+	ck_assert_uint_eq(stat_of(b.root, "f").st_size, 3);
+	ck_assert_uint_eq(stat_of(b.root, "f").st_nlink, 1);
+	f = unnamed();
+	OK(fs_link(f, b.root, "g", 1));
+	OK(unlink_name(b.root, "g"));
+	FAILS(fs_link(f, b.root, "h", 1), ENOENT);
+	fs_iput(f);
+	ck_assert_uint_eq(census().inodes, 2);
+	box_close(&b);
+}
+END_TEST
+
 START_TEST(an_unlinked_file_lives_while_it_is_known_outside)
 {
 	struct inode *f;
@@ -233,6 +306,9 @@ int main(void)
 	Suite *s = suite_create("orphan");
 
 	check_add(s, an_unlinked_file_lives_until_the_last_reference);
+	check_add(s, a_file_without_a_name_goes_with_its_last_user);
+	check_add(s, a_file_without_a_name_is_gone_after_a_crash);
+	check_add(s, a_file_that_is_given_a_name_stays_and_only_the_first_time);
 	check_add(s, an_unlinked_file_lives_while_it_is_known_outside);
 	check_add(s, forgetting_is_enough_when_nothing_is_open);
 	check_add(s, unmounting_deletes_what_only_the_outside_knew);

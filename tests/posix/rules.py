@@ -213,6 +213,7 @@ def in_child(f, *args):
         try:
             f(*args)
         except BaseException:
+            traceback.print_exc()
             os._exit(1)
         os._exit(0)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
@@ -239,6 +240,15 @@ def remount():
 def crash():
     """The daemon is killed; what was not synced may be gone."""
     ask("crash")
+
+
+def abandon(*fds):
+    """Closes files of a mount that has crashed meanwhile."""
+    for fd in fds:
+        try:
+            os.close(fd)
+        except OSError as e:
+            assert e.errno == errno.ENOTCONN
 
 
 # ---- running ----
