@@ -1,5 +1,6 @@
 /*
- * Gauges: free memory of the arena, memory outside of it, open files. The cache adds its own.
+ * Gauges: free memory of the arena, memory outside of it, open files, inodes. The cache adds its
+ * own.
  *
  * Rules
  * 1. A gauge reads atomics only: it runs under RANK_STAT, inside of everything.
@@ -33,6 +34,33 @@ static u64 open_files(void *arg)
 	return __atomic_load_n(&fr->nr_files, __ATOMIC_RELAXED);
 }
 
+static u64 inodes_memory(void *arg)
+{
+	const struct front *fr = arg;
+	struct fs_memory m;
+
+	fs_memory(fr->fs, &m);
+	return m.bytes;
+}
+
+static u64 inodes_cached(void *arg)
+{
+	const struct front *fr = arg;
+	struct fs_memory m;
+
+	fs_memory(fr->fs, &m);
+	return m.inodes;
+}
+
+static u64 inodes_known(void *arg)
+{
+	const struct front *fr = arg;
+	struct fs_memory m;
+
+	fs_memory(fr->fs, &m);
+	return m.known;
+}
+
 static const struct {
 	const char *name, *unit, *help;
 	stat_gauge_fn fn;
@@ -40,6 +68,9 @@ static const struct {
 	{ "cache_free", "bytes", "bytes of the budget that are free", cache_free },
 	{ "memory_buffers", "bytes", "buffers of requests outside the cache", memory_buffers },
 	{ "open_files", "", "files and directories that are open", open_files },
+	{ "inodes_cached", "", "inodes in the daemon's memory", inodes_cached },
+	{ "inodes_known", "", "inodes that the kernel remembers", inodes_known },
+	{ "memory_inodes", "bytes", "memory of both", inodes_memory },
 };
 
 static struct stat_gauge *gauges[ARRAY_LEN(rows)];

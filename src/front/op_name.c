@@ -30,6 +30,9 @@ void req_out_entry(struct req *rq, struct inode *ip, struct fuse_entry_out *out)
 		.nodeid = fs_ino(ip), .entry_valid = REQ_VALID_S, .attr_valid = REQ_VALID_S,
 	};
 	req_fill_attr(ip, &out->attr);
+	/* The root's is 0: the kernel has it before it asks. */
+	if (out->nodeid != FUSE_ROOT_ID)
+		out->generation = fs_generation(ip);
 	if (out->nodeid != FUSE_ROOT_ID)
 		fs_remember(rq->front->fs, out->nodeid);
 	rq->undo_ino = out->nodeid;

@@ -44,9 +44,12 @@ int fs_set_flags(struct inode *ip, u32 flags)
 	return 0;
 }
 
+/* Numbers of inodes are not used again, so what has to differ is the file system. */
 u32 fs_generation(struct inode *ip)
 {
-	return ip->attr.gen;
+	u64 id = ip->fs->geo.fsid;
+
+	return (u32)(id ^ id >> 32) ^ ip->attr.gen;
 }
 
 struct timespec fs_btime(struct inode *ip)

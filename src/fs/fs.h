@@ -113,6 +113,14 @@ u32 fs_mode(const struct inode *ip);
 void fs_remember(struct fs *fs, u64 ino);
 void fs_forget(struct fs *fs, u64 ino, u64 count);
 
+/* What inodes take up, as it was a moment ago. No locks. */
+struct fs_memory {
+	u64 inodes;            /* objects in memory: in use, or kept for the next use */
+	u64 known;             /* inodes that fs_remember() counts */
+	u64 bytes;             /* of both */
+};
+void fs_memory(const struct fs *fs, struct fs_memory *out);
+
 void fs_getattr(struct inode *ip, struct stat *out);
 struct fs_attr {
 	u32 valid;             /* FS_ATTR_* */

@@ -69,7 +69,7 @@ static void link_inode(struct fs *fs, struct inode *ip)
 
 	ip->hash_next = *head;
 	*head = ip;
-	fs->nr_inodes++;
+	__atomic_store_n(&fs->nr_inodes, fs->nr_inodes + 1, __ATOMIC_RELAXED);
 }
 
 static void unlink_inode(struct fs *fs, struct inode *ip)
@@ -79,7 +79,7 @@ static void unlink_inode(struct fs *fs, struct inode *ip)
 	while (*p != ip)
 		p = &(*p)->hash_next;
 	*p = ip->hash_next;
-	fs->nr_inodes--;
+	__atomic_store_n(&fs->nr_inodes, fs->nr_inodes - 1, __ATOMIC_RELAXED);
 }
 
 static void lru_add(struct fs *fs, struct inode *ip)
@@ -178,6 +178,14 @@ static bool may_delete(struct fs *fs, struct inode *ip, bool ignore_known)
 	lru_remove(fs, ip);
 	ip->dying = true;
 	return true;
+}
+
+void fs_memory(const struct fs *fs, struct fs_memory *out)
+{
+	out->inodes = __atomic_load_n(&fs->nr_inodes, __ATOMIC_RELAXED);
+	out->known = known_nr(fs->known);
+	out->bytes = out->inodes * sizeof(struct inode) + known_bytes(fs->known) +
+		     fs->table_size * sizeof(struct inode *);
 }
 
 void fs_remember(struct fs *fs, u64 ino)

@@ -81,7 +81,7 @@ static void resize(struct known *k, u64 size)
 	if (!fresh)
 		return;
 	k->slots = fresh;
-	k->size = size;
+	__atomic_store_n(&k->size, size, __ATOMIC_RELAXED);
 	for (u64 i = 0; i < old_size; i++)
 		if (old[i].ino)
 			*probe(k, old[i].ino) = old[i];
@@ -101,7 +101,7 @@ void known_add(struct known *k, u64 ino, u64 count)
 		s->count += count;
 	} else if (k->nr + 1 < k->size) {
 		*s = (struct slot){ ino, count };
-		k->nr++;
+		__atomic_store_n(&k->nr, k->nr + 1, __ATOMIC_RELAXED);
 	} else {
 		log_err("out of memory: lookups of inode %llu are not counted",
 			(unsigned long long)ino);
@@ -123,7 +123,7 @@ static void remove_at(struct known *k, u64 hole)
 		}
 	}
 	k->slots[hole] = (struct slot){ 0, 0 };
-	k->nr--;
+	__atomic_store_n(&k->nr, k->nr - 1, __ATOMIC_RELAXED);
 }
 
 u64 known_sub(struct known *k, u64 ino, u64 count)
@@ -155,22 +155,12 @@ u64 known_count(struct known *k, u64 ino)
 	return count;
 }
 
-u64 known_nr(struct known *k)
+u64 known_nr(const struct known *k)
 {
-	u64 nr;
-
-	mutex_lock(&k->lock);
-	nr = k->nr;
-	mutex_unlock(&k->lock);
-	return nr;
+	return __atomic_load_n(&k->nr, __ATOMIC_RELAXED);
 }
 
-u64 known_bytes(struct known *k)
+u64 known_bytes(const struct known *k)
 {
-	u64 bytes;
-
-	mutex_lock(&k->lock);
-	bytes = k->size * sizeof(*k->slots);
-	mutex_unlock(&k->lock);
-	return bytes;
+	return __atomic_load_n(&k->size, __ATOMIC_RELAXED) * sizeof(*k->slots);
 }

@@ -14,7 +14,8 @@ void known_free(struct known *k);
 void known_add(struct known *k, u64 ino, u64 count);
 u64 known_sub(struct known *k, u64 ino, u64 count);  /* what is left; 0 when unknown */
 u64 known_count(struct known *k, u64 ino);
-u64 known_nr(struct known *k);                       /* inodes with a count */
-u64 known_bytes(struct known *k);                    /* memory of the table */
+/* Without the lock: as it was a moment ago. */
+u64 known_nr(const struct known *k);                 /* inodes with a count */
+u64 known_bytes(const struct known *k);              /* memory of the table */
 
 #endif

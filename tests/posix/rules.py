@@ -230,11 +230,17 @@ def ask(what):
     with open(os.environ["SERVE_ANSWER"]) as f:
         answer = f.readline().strip()
     assert answer == "ok", "%s: %s" % (what, answer)
+    os.makedirs(here, exist_ok=True)
     os.chdir(here)
 
 
 def remount():
     ask("remount")
+
+
+def reformat():
+    """A new file system takes the place of this one."""
+    ask("format")
 
 
 def crash():

@@ -84,15 +84,20 @@ make_it()
 	truncate -s 512M "$img"
 	case $type in
 	foliofs) make_image "$img" 512M -f -b "$block" ;;
-	ext4) mkfs.ext4 -q -I 256 "$img" ;;
-	xfs) mkfs.xfs -q -b "size=$block" "$img" ;;
+	ext4) mkfs.ext4 -q -F -I 256 "$img" ;;
+	xfs) mkfs.xfs -q -f -b "size=$block" "$img" ;;
 	esac
 }
 
-# What a program may ask for (rules.py: remount, crash).
+# What a program may ask for (rules.py: remount, crash, reformat).
 serve_remount()
 {
 	umount_it && mount_it
+}
+
+serve_format()
+{
+	umount_it && make_it && mount_it && chmod 1777 "$mnt"
 }
 
 serve_crash()

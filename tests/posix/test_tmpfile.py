@@ -198,6 +198,20 @@ def handles_are_good_after_a_remount_and_stale_after_removal():
     fails(errno.ESTALE, open_by_handle, d)
 
 
+@rule(root=True, served=True)
+def handles_of_a_file_system_that_was_formatted_again_are_stale():
+    numbers = []
+    for round in range(2):
+        for i in range(20):
+            put("f%d" % i)
+        numbers.append([os.stat("f%d" % i).st_ino for i in range(20)])
+        if round == 0:
+            handles = [name_to_handle("f%d" % i) for i in range(20)]
+            reformat()
+    for h in handles:
+        fails(errno.ESTALE, open_by_handle, h)
+
+
 @rule(user=True)
 def opening_by_handle_needs_privileges():
     put("f")

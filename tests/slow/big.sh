@@ -48,6 +48,8 @@ for mode in daemon kernel; do
 	rm -f "$img"
 done
 
+check 'one hundred thousand files are remembered in bounded memory, and forgotten' \
+	"$(dirname "$0")/../mount/inodes.sh" 100000
 make_image "$img" 2G || t_done
 check 'a cache of 64 MiB mounts' mount_fs "$img" "$mnt" -o cache_size=64m || t_done
 mkdir "$mnt/d"
