@@ -1,5 +1,5 @@
 /*
- * ioctl(2): flags of files, the label. Everything else is ENOTTY, which is
+ * ioctl(2): flags of files, the label, discarding free space. Everything else is ENOTTY, which is
  * what programs expect, and not ENOSYS.
  *
  * Rules
@@ -142,6 +142,25 @@ static int set_label(struct call *c)
 	return fs_set_label(c->rq->front->fs, label);
 }
 
+static int trim(struct call *c)
+{
+	struct fstrim_range range;
+	u64 trimmed;
+	int err;
+
+	if (c->rq->in->uid != 0)
+		return -EPERM;
+	if (c->in_size < sizeof(range) || c->out_size < sizeof(range))
+		return -EINVAL;
+	memcpy(&range, c->in, sizeof(range));
+	err = fs_trim(c->rq->front->fs, range.start, range.len, range.minlen, &trimmed);
+	if (err)
+		return err;
+	range.len = trimmed;
+	memcpy(c->out, &range, sizeof(range));
+	return 0;
+}
+
 static const struct {
 	u32 cmd;
 	int (*fn)(struct call *c);
@@ -149,7 +168,7 @@ static const struct {
 	{ FS_IOC_GETFLAGS, get_flags },   { FS_IOC_SETFLAGS, set_flags },
 	{ FS_IOC_FSGETXATTR, get_xflags }, { FS_IOC_FSSETXATTR, set_xflags },
 	{ FS_IOC_GETVERSION, get_generation }, { FS_IOC_GETFSLABEL, get_label },
-	{ FS_IOC_SETFSLABEL, set_label },
+	{ FS_IOC_SETFSLABEL, set_label }, { FITRIM, trim },
 };
 
 static int run(struct call *c, u32 cmd)

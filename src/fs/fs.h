@@ -153,6 +153,12 @@ int fs_set_flags(struct inode *ip, u32 flags);  /* -EOPNOTSUPP for others */
 void fs_get_label(struct fs *fs, char *buf, size_t size);
 int fs_set_label(struct fs *fs, const char *label);   /* -EINVAL: too long */
 
+/*
+ * Discards free space in [start, start + len) bytes, runs of at least minlen; *trimmed bytes were.
+ * -EOPNOTSUPP: the device can't.
+ */
+int fs_trim(struct fs *fs, u64 start, u64 len, u64 minlen, u64 *trimmed);
+
 /* ---- names ---- */
 /* umask: where no default access list takes its place. */
 struct fs_cred { u32 uid, gid, umask; };

@@ -330,8 +330,23 @@ void space_counts(struct space *sp, struct space_counts *out)
 	mutex_unlock(&sp->lock);
 }
 
+static int host_body(struct view *v, void *arg)
+{
+	struct fs **fs = arg;
+
+	*fs = view_host(v);
+	return 0;
+}
+
 int space_retry_nospc(struct jnl *j)
 {
+	struct fs *fs = NULL;
+	int r = jnl_read(j, host_body, &fs);
+
+	if (r)
+		return r;
+	if (space_window_wait(fs->space))
+		return 0;
 	return jnl_has_busy(j) ? jnl_commit_freed(j) : -ENOSPC;
 }
 
@@ -478,6 +493,7 @@ int space_open(struct jnl *j, const struct fmt_geo *geo, struct space **out)
 	sp->jnl = j;
 	sp->geo = geo;
 	mutex_init(&sp->lock, RANK_SPACE);
+	cond_init(&sp->trim_cond);
 	sp->group = calloc(geo->nr_groups, sizeof(*sp->group));
 	if (!sp->group) {
 		space_close(sp);
@@ -502,6 +518,7 @@ void space_close(struct space *sp)
 		space_pending_free(sp);
 	free(sp->group);
 	free(sp->scratch.change);
+	cond_fini(&sp->trim_cond);
 	mutex_fini(&sp->lock);
 	free(sp);
 }

@@ -77,7 +77,7 @@ static bool is_busy_in(struct bits *b, u32 from, u32 end)
 {
 	u64 start, stop;
 
-	return from < end && view_next_busy(b->v, b->base + from, b->base + end, &start, &stop);
+	return from < end && bits_next_unusable(b, b->base + from, b->base + end, &start, &stop);
 }
 
 static int search_group(struct search *s, u32 group, u32 from)

@@ -12,6 +12,7 @@
  * Called in bodies only; no locks of its own (view_next_busy() takes one of the journal).
  */
 #include "base/err.h"
+#include "fs/inode.h"
 #include "fs/space_priv.h"
 
 #define NO_IDX UINT32_MAX
@@ -200,7 +201,22 @@ static void run_cut(u32 *start, u32 *end, u32 from, u32 to)
 		*start = MIN(to, *end);
 }
 
-/* The first part of the free run [*start, *end) that is aligned, not busy, not in the hole. */
+bool bits_next_unusable(struct bits *b, u64 from, u64 end, u64 *start, u64 *stop)
+{
+	const struct fs *fs = view_host(b->v);
+	bool busy = view_next_busy(b->v, from, end, start, stop);
+	u64 first, last;
+
+	if (!space_window(fs ? fs->space : NULL, &first, &last))
+		return busy;
+	if (last <= from || first >= end || (busy && *start < first))
+		return busy;
+	*start = first;
+	*stop = last;
+	return true;
+}
+
+/* The first part of the free run [*start, *end) that is aligned, usable, not in the hole. */
 static void run_trim(struct bits *b, const struct run_limits *lim, u32 *start, u32 *end)
 {
 	u64 busy, busy_end;
@@ -212,7 +228,7 @@ static void run_trim(struct bits *b, const struct run_limits *lim, u32 *start, u
 		if (lim->hole < lim->hole_end)
 			run_cut(start, end, lim->hole, lim->hole_end);
 		if (*start < *end &&
-		    view_next_busy(b->v, b->base + *start, b->base + *end, &busy, &busy_end))
+		    bits_next_unusable(b, b->base + *start, b->base + *end, &busy, &busy_end))
 			run_cut(start, end, busy > b->base ? (u32)(busy - b->base) : 0,
 				(u32)MIN(busy_end - b->base, (u64)b->len));
 	} while (*start != before && *start < *end);

@@ -54,6 +54,10 @@ struct space {
 	s64 nodes;                  /* published: sectors of tree nodes */
 	s64 reserved;               /* sectors */
 	u64 cursor;
+	/* space_window.c: what is being discarded, not to be allocated; trim_end 0: nothing */
+	u64 trim_start, trim_end;
+	bool trimming;
+	struct cond trim_cond;      /* the window is gone; another may trim */
 };
 
 /* ---- space_bits.c: one group's bitmap. Positions are sectors from the start of the group ---- */
@@ -77,6 +81,21 @@ int bits_change(struct bits *b, u32 from, u32 nr, bool set);
 struct run_limits { u32 align, hole, hole_end; };
 int bits_next_run(struct bits *b, u32 from, u32 end, const struct run_limits *lim, u32 *out_start,
 		  u32 *out_end);
+
+/* The first range that overlaps [from, end) and can't be allocated though it is free: busy, or
+ * being discarded. true and its bounds. */
+bool bits_next_unusable(struct bits *b, u64 from, u64 end, u64 *start, u64 *stop);
+
+/* ---- space_window.c ---- */
+/* The window that is being discarded, if any. sp may be NULL. */
+bool space_window(const struct space *sp, u64 *start, u64 *end);
+/* end 0: none from here on. To be called by the owner; with a window, while a handle publishes. */
+void space_window_set(struct space *sp, u64 start, u64 end);
+/* One at a time owns the window. */
+void space_window_own(struct space *sp);
+void space_window_disown(struct space *sp);
+/* Waits until the present window is gone; false: there is none. */
+bool space_window_wait(struct space *sp);
 
 int group_get(struct view *v, u32 group, const struct fmt_group **out);
 int group_edit(struct view *v, u32 group, struct fmt_group **out);

@@ -172,6 +172,15 @@ def get(name):
         return f.read()
 
 
+def sync():
+    """All of the mount is on the device. sync(2) and syncfs(2) do not reach every FUSE mount."""
+    if FS == "foliofs":
+        subprocess.run([os.environ["CTL"], "sync", TOP], check=True, stdout=subprocess.DEVNULL)
+    fd = os.open(TOP, os.O_RDONLY)
+    checked(LIBC.syscall(NR["syncfs"], fd))
+    os.close(fd)
+
+
 def block_bytes():
     return os.statvfs(TOP).f_frsize
 

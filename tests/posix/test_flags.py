@@ -4,7 +4,7 @@ import contextlib
 from rules import *
 
 FSGETXATTR, FSSETXATTR, GETVERSION = 0x801c581f, 0x401c5820, 0x80087601
-GETLABEL, SETLABEL = 0x81009431, 0x41009432
+GETLABEL, SETLABEL, FITRIM = 0x81009431, 0x41009432, 0xc0185879
 
 
 @contextlib.contextmanager
@@ -214,6 +214,37 @@ def the_label_is_roots_to_change():
     fcntl.ioctl(fd, GETLABEL, bytes(256))
     fails(errno.EPERM, fcntl.ioctl, fd, SETLABEL, b"x".ljust(256, b"\0"))
     os.close(fd)
+
+
+def fitrim(start=0, length=2**64 - 1, minlen=0):
+    fd = os.open(".", os.O_RDONLY)
+    try:
+        return struct.unpack("QQQ", fcntl.ioctl(fd, FITRIM, struct.pack("QQQ", start, length,
+                                                                        minlen)))[1]
+    finally:
+        os.close(fd)
+
+
+@rule(root=True)
+def trimming_gives_space_back_to_the_host_and_keeps_files():
+    data = os.urandom(1 << 20)
+    put("kept", data)
+    put("gone", os.urandom(32 << 20))
+    sync()
+    full = os.stat(IMAGE).st_blocks
+    os.unlink("gone")
+    sync()
+    time.sleep(0.1)
+    assert fitrim() >= 32 << 20
+    assert os.stat(IMAGE).st_blocks * 512 <= full * 512 - (24 << 20)
+    os.posix_fadvise(os.open("kept", os.O_RDONLY), 0, 0, os.POSIX_FADV_DONTNEED)
+    assert get("kept") == data
+    put("new", os.urandom(8 << 20))
+
+
+@rule(user=True)
+def trimming_is_roots():
+    fails(errno.EPERM, fitrim)
 
 
 @rule
