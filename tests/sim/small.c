@@ -209,6 +209,25 @@ static void op_unlink_open(struct small *s)
 	fs_unlink(s->root, "b", 1);
 }
 
+static void op_name_tmpfile(struct small *s)
+{
+	struct inode *ip;
+
+	OK(fs_tmpfile(s->root, 0644, cred, &ip));
+	fs_link(ip, s->root, "t", 1);
+	fs_iput(ip);
+}
+
+static void op_copy(struct small *s)
+{
+	struct inode *a = get(s, "a"), *b = get(s, "b");
+
+	if (a && b && a != b)
+		ck_assert_int_ge(fs_copy_range(a, 0, b, 0, 2 * SECTOR_SIZE, 0), 0);
+	fs_iput(a);
+	fs_iput(b);
+}
+
 static const struct { const char *name; void (*run)(struct small *s); } ops[] = {
 	{ "create", op_create }, { "overwrite", op_overwrite }, { "append", op_append },
 	{ "partial", op_partial }, { "shrink", op_shrink }, { "extend", op_extend },
@@ -216,6 +235,7 @@ static const struct { const char *name; void (*run)(struct small *s); } ops[] = 
 	{ "rename", op_rename }, { "replace", op_replace }, { "exchange", op_exchange },
 	{ "link", op_link }, { "unlink", op_unlink }, { "mkdir", op_mkdir }, { "rmdir", op_rmdir },
 	{ "setxattr", op_setxattr }, { "grow_b", op_grow_b }, { "unlink_open", op_unlink_open },
+	{ "name_tmpfile", op_name_tmpfile }, { "copy", op_copy },
 };
 
 const unsigned small_nr_ops = ARRAY_LEN(ops);
