@@ -6,12 +6,20 @@
  * 2. The library is compiled into this file, so calls need no symbol of a shared library.
  */
 #include "base/hash.h"
+#include "base/hash_wide.h"
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+/* Shorter ones gain nothing from wide vectors. */
+#define WIDE_MIN 256u
+
 u64 hash64(const void *data, size_t len)
 {
+#ifdef HASH_WIDE
+	if (len >= WIDE_MIN && __builtin_cpu_supports("avx2"))
+		return hash64_wide(data, len);
+#endif
 	return XXH3_64bits(data, len);
 }
 
@@ -22,7 +30,7 @@ u64 hash64_seed(const void *data, size_t len, u64 seed)
 
 u32 hash32(const void *data, size_t len)
 {
-	return (u32)XXH3_64bits(data, len);
+	return (u32)hash64(data, len);
 }
 
 struct hash_stream *hash_stream_new(u64 seed)

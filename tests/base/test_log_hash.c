@@ -73,6 +73,19 @@ START_TEST(hash_values_are_those_of_the_disk_format)
 }
 END_TEST
 
+/* The seeded one never takes the wide way, and with seed 0 means the same. */
+START_TEST(every_length_hashes_the_same_with_wide_vectors_and_without)
+{
+	static u8 data[8192];
+
+	for (size_t i = 0; i < sizeof(data); i++)
+		data[i] = (u8)(i * 167 >> 3);
+	for (size_t len = 0; len <= sizeof(data); len += len < 600 ? 1 : 97)
+		ck_assert_uint_eq(hash64(data, len), hash64_seed(data, len, 0));
+	ck_assert_uint_eq(hash64(data, 4096), hash64_seed(data, 4096, 0));
+}
+END_TEST
+
 START_TEST(a_hash_in_pieces_equals_the_hash_of_the_whole)
 {
 	u8 data[5000];
@@ -124,5 +137,6 @@ int main(void)
 	check_add(s, a_hash_in_pieces_equals_the_hash_of_the_whole);
 	check_add(s, rounding_and_logarithms_hold_at_their_edges);
 	check_add(s, sleeping_lasts_at_least_as_long_as_asked);
+	check_add(s, every_length_hashes_the_same_with_wide_vectors_and_without);
 	return check_main(s);
 }

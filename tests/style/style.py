@@ -20,7 +20,7 @@ LINE_MAX = 100
 OWNERS = {
     r'liburing': ['src/ring/'],
     r'fuse|linux/fuse': ['src/front/'],
-    r'xxhash': ['src/base/hash.c'],
+    r'xxhash': ['src/base/hash.c', 'src/base/hash_wide.c'],
     r'blkid': ['tools/mkfs/'],
     r'check\.h': ['tests/'],
 }
