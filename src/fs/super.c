@@ -224,6 +224,8 @@ int fs_unmount(struct fs *fs, bool crash)
 	fs_pre_commit_stop(fs);
 	if (!crash)
 		r = fs_sync(fs);
+	/* It calls back into what goes away now. */
+	jnl_stop(fs->jnl);
 	/* Deletes what was unlinked and is still known outside, so the journal ends last. */
 	fs_free(fs, crash);
 	closed = jnl_close(fs->jnl, crash);

@@ -193,6 +193,11 @@ int jnl_open(const struct jnl_config *cfg, struct jnl **out, struct jnl_recovery
 	return 0;
 }
 
+void jnl_stop(struct jnl *j)
+{
+	jnl_thread_stop(j);
+}
+
 int jnl_close(struct jnl *j, bool crash)
 {
 	int r = 0;

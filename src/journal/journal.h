@@ -178,6 +178,10 @@ int jnl_open(const struct jnl_config *cfg, struct jnl **out, struct jnl_recovery
  * journal is gone in any case. crash=true: drop everything as a power cut would (tests). */
 int jnl_close(struct jnl *j, bool crash);
 
+/* Ends the commit thread: commits happen only when asked for from now on. pre_commit is not called
+ * any more when this returns. */
+void jnl_stop(struct jnl *j);
+
 /* Make transaction seq (and all before) durable; joins a commit that is under way. When it is
  * durable already: no I/O. 0 or the error that made the journal read-only. */
 int jnl_commit(struct jnl *j, u64 seq);
