@@ -327,22 +327,29 @@ int fs_iget(struct fs *fs, u64 ino, struct inode **out)
 
 /* ---- the end ---- */
 
+/* One that may be deleted, in chain *from or behind it; NULL: no more. table_lock held. */
+static struct inode *next_deletable(struct fs *fs, u32 *from)
+{
+	for (; *from < fs->table_size; ++*from)
+		for (struct inode *ip = fs->table[*from]; ip; ip = ip->hash_next)
+			if (may_delete(fs, ip, true))
+				return ip;
+	return NULL;
+}
+
 /* Unlinked inodes that only the outside still knew: at unmount nobody can ask for them again. */
 static void delete_all(struct fs *fs)
 {
-	for (u32 i = 0; i < fs->table_size;) {
-		struct inode *ip;
+	struct inode *ip;
+	u32 chain = 0;
 
+	do {
 		mutex_lock(&fs->table_lock);
-		ip = fs->table[i];
-		while (ip && !may_delete(fs, ip, true))
-			ip = ip->hash_next;
+		ip = next_deletable(fs, &chain);
 		mutex_unlock(&fs->table_lock);
 		if (ip)
 			delete_inode(fs, ip);
-		else
-			i++;
-	}
+	} while (ip);
 }
 
 static void report_lost(const struct inode *ip)
