@@ -27,6 +27,11 @@
  *		goes on; "error" when nothing was frozen any more: what was copied is no good
  *	drop [INODE]
  *		drops clean cached data of all, or of one inode; "ok", then the number of bytes
+ *	mark TEXT
+ *		puts a mark into the block log (-o writelog) behind all that has ended
+ *	shutdown
+ *		drops all that is not durable, as a power cut would; everything fails until the
+ *		unmount
  *	wait
  *		answers when the file system has been unmounted and the image is free: "ok", or
  *		"error TEXT" if something could not be written

@@ -224,6 +224,28 @@ int blk_zero(struct blk_dev *dev, u64 sector, u64 nr, enum blk_kind kind);
  */
 int blk_prealloc(struct blk_dev *dev, u64 sector, u64 nr);
 
+/* -------------------------------------------------------------- block log */
+
+/*
+ * From now on every write, flush and discard of the device is recorded in the file `path`, in the
+ * format of the kernel's dm-log-writes target (blk/dmlog.h), until the device is closed. To be
+ * called while no I/O is under way, once. A file that holds anything but an older log is refused
+ * with -EEXIST; -ENOMEM; and what open(2) and write(2) return. When the file can't be written any
+ * more, an error is logged and the device goes on without it.
+ */
+int blk_writelog_start(struct blk_dev *dev, const char *path);
+/* A mark behind all that has ended. -ENOENT no log, -ENAMETOOLONG, -EIO the log was given up. */
+int blk_writelog_mark(struct blk_dev *dev, const char *text);
+
+/* --------------------------------------------------------------- shutdown */
+
+/*
+ * As if the device were taken away: every request from now on ends with -EIO and changes nothing;
+ * those under way end as they do. For good.
+ */
+void blk_shutdown(struct blk_dev *dev);
+bool blk_is_down(const struct blk_dev *dev);
+
 /* ------------------------------------------------------- fault injection */
 
 /*

@@ -61,6 +61,8 @@ struct blk_dev {
 	struct blk_gate gate;
 	blk_fault_fn *fault;
 	void *fault_arg;
+	struct blk_writelog *writelog;  /* NULL: none */
+	_Atomic bool down;              /* blk_shutdown() */
 };
 
 /* core.c */
@@ -68,6 +70,14 @@ void blk_dev_init(struct blk_dev *dev, const struct blk_backend *ops, u64 sector
 void blk_io_end(struct blk_io *io, int res);
 int blk_fault_check(struct blk_dev *dev, enum blk_fault_op op, enum blk_kind kind, u64 sector,
 		    u64 nr);
+
+/* writelog.c; only if dev->writelog */
+void blk_writelog_write(struct blk_dev *dev, const struct blk_io *io);
+void blk_writelog_flush(struct blk_dev *dev);           /* it begins */
+void blk_writelog_flush_failed(struct blk_dev *dev);
+void blk_writelog_discard(struct blk_dev *dev, u64 sector, u64 nr);
+void blk_writelog_zero(struct blk_dev *dev, u64 sector, u64 nr);
+void blk_writelog_stop(struct blk_dev *dev);            /* also if there is none */
 
 /* flush.c */
 void blk_flush_init(struct blk_flush *f);

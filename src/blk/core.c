@@ -72,6 +72,16 @@ const char *blk_path(const struct blk_dev *dev)
 	return dev->path ? dev->path : "";
 }
 
+void blk_shutdown(struct blk_dev *dev)
+{
+	atomic_store(&dev->down, true);
+}
+
+bool blk_is_down(const struct blk_dev *dev)
+{
+	return atomic_load_explicit(&dev->down, memory_order_relaxed);
+}
+
 /* ----------------------------------------------------------------- requests */
 
 void blk_fault_set(struct blk_dev *dev, blk_fault_fn *fn, void *arg)
@@ -120,6 +130,8 @@ static int admit(struct blk_dev *dev, struct blk_io *io)
 	err = check_range(dev, io->sector, io->nr);
 	if (err)
 		return err;
+	if (blk_is_down(dev))
+		return -EIO;
 	return blk_fault_check(dev, io->op == BLK_READ ? BLK_FAULT_READ : BLK_FAULT_WRITE,
 			       io->kind, io->sector, io->nr);
 }
@@ -141,6 +153,8 @@ void blk_io_end(struct blk_io *io, int res)
 		stat_inc(STAT_DISK_ERRORS);
 	else
 		count(io);
+	if (!res && io->op == BLK_WRITE && io->dev->writelog)
+		blk_writelog_write(io->dev, io);
 	if (io->batch) {
 		io->batch->in_flight--;
 		if (res && !io->batch->err)
@@ -376,6 +390,8 @@ static int admit_range(struct blk_dev *dev, enum blk_fault_op op, u64 sector, u6
 	if (dev->rdonly)
 		return -EROFS;
 	lock_assert_may_io();
+	if (blk_is_down(dev))
+		return -EIO;
 	return blk_fault_check(dev, op, BLK_DATA, sector, nr);
 }
 
@@ -391,6 +407,8 @@ int blk_discard(struct blk_dev *dev, u64 sector, u64 nr)
 	if (!err) {
 		stat_inc(STAT_DISCARDS);
 		stat_add(STAT_DISCARD_BYTES, nr << SECTOR_SHIFT);
+		if (dev->writelog)
+			blk_writelog_discard(dev, sector, nr);
 	}
 	return err;
 }
@@ -430,10 +448,12 @@ int blk_zero(struct blk_dev *dev, u64 sector, u64 nr, enum blk_kind kind)
 	if (!dev->ops->zero)
 		return write_zeroes(dev, sector, nr, kind);
 	/* For whoever injects faults this is the write that it stands for. */
-	err = blk_fault_check(dev, BLK_FAULT_WRITE, kind, sector, nr);
+	err = blk_is_down(dev) ? -EIO : blk_fault_check(dev, BLK_FAULT_WRITE, kind, sector, nr);
 	blk_write_begin(dev);
 	if (!err)
 		err = dev->ops->zero(dev, sector, nr);
+	if (!err && dev->writelog)
+		blk_writelog_zero(dev, sector, nr);
 	blk_write_end(dev);
 	return err == -EOPNOTSUPP ? write_zeroes(dev, sector, nr, kind) : err;
 }
@@ -482,6 +502,7 @@ void blk_close(struct blk_dev *dev)
 {
 	if (!dev)
 		return;
+	blk_writelog_stop(dev);
 	free(dev->path);
 	blk_flush_fini(&dev->flush);
 	blk_gate_fini(&dev->gate);

@@ -78,10 +78,15 @@ static void record(struct blk_flush *f, u64 number, int err)
 static int device_flush(struct blk_dev *dev)
 {
 	u64 began = now_ns();
-	int err = blk_fault_check(dev, BLK_FAULT_FLUSH, BLK_DATA, 0, 0);
+	int err = blk_is_down(dev) ? -EIO
+				   : blk_fault_check(dev, BLK_FAULT_FLUSH, BLK_DATA, 0, 0);
 
+	if (!err && dev->writelog)
+		blk_writelog_flush(dev);
 	if (!err)
 		err = dev->ops->flush(dev);
+	if (err && dev->writelog)
+		blk_writelog_flush_failed(dev);
 	stat_inc(err ? STAT_DISK_ERRORS : STAT_FLUSHES);
 	stat_time(HIST_DISK_FLUSH, now_ns() - began);
 	return err;

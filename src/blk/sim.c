@@ -107,6 +107,25 @@ static int push_event(struct sim_dev *s, struct sim_event ev)
 	return 0;
 }
 
+static void point_at(struct sim_dev *s, const struct sim_event *ev)
+{
+	for (u64 i = 0; i < ev->nr; i++)
+		sim_pages_point(&s->now, ev->sector + i,
+				ev->data ? ev->data + ((size_t)i << SECTOR_SHIFT) : NULL);
+}
+
+int sim_push(struct sim_dev *s, const struct sim_event *ev)
+{
+	int err;
+
+	mutex_lock(&s->lock);
+	err = push_event(s, *ev);
+	if (!err && (ev->kind == SIM_WRITE || ev->kind == SIM_DISCARD))
+		point_at(s, ev);
+	mutex_unlock(&s->lock);
+	return err;
+}
+
 static int record_write(struct sim_dev *s, const struct blk_io *io)
 {
 	u8 *data = malloc((size_t)io->nr << SECTOR_SHIFT);
@@ -120,8 +139,7 @@ static int record_write(struct sim_dev *s, const struct blk_io *io)
 		free(data);
 		return -ENOMEM;
 	}
-	for (u32 i = 0; i < io->nr; i++)
-		sim_pages_point(&s->now, io->sector + i, data + ((size_t)i << SECTOR_SHIFT));
+	point_at(s, &ev);
 	return 0;
 }
 
@@ -256,8 +274,10 @@ static void sim_close(struct blk_dev *dev)
 {
 	struct sim_dev *s = sim_of(dev);
 
-	for (size_t i = 0; i < s->nr_events; i++)
+	for (size_t i = 0; i < s->nr_events; i++) {
 		free((u8 *)(uintptr_t)s->events[i].data);
+		free((char *)(uintptr_t)s->events[i].text);
+	}
 	free(s->events);
 	free(s->start);
 	for (size_t i = 0; i < s->nr_kept; i++)

@@ -36,7 +36,15 @@ struct sim_event {
 	u64 nr;
 	u64 mark;               /* SIM_MARK */
 	const u8 *data;         /* SIM_WRITE; belongs to the device */
+	const char *text;       /* SIM_MARK out of a block log, else NULL; the same */
 };
+
+/*
+ * A recording device with the content of an image file and the events of a block log that was
+ * taken from then on (blk/dmlog.h): what a real daemon did, cut into crash images.
+ * -EINVAL no such log; -EOPNOTSUPP one with requests that are no whole sectors, or FUA writes.
+ */
+int sim_load(const char *image, const char *log, struct blk_dev **out);
 
 /* Puts a mark into the stream: "operation id has returned". Nothing if it does not record. */
 void sim_mark(struct blk_dev *dev, u64 id);

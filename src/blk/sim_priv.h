@@ -30,6 +30,9 @@ struct sim_dev {
 	size_t max_events;
 };
 
+/* Adds an event that was not made by a request: its data and text become the device's. -ENOMEM */
+int sim_push(struct sim_dev *s, const struct sim_event *ev);
+
 struct sim_dev *sim_of(struct blk_dev *dev);
 
 /* Content: `page` (the pointers are copied; NULL: zeroes). It does not record. */

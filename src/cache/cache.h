@@ -48,6 +48,11 @@ struct mapping_ops {
 	int (*fill_async)(struct mapping *m, struct folio *f);
 	/* Evicting a clean, locked, unreferenced folio; free folio->priv. May be NULL. */
 	void (*release)(struct mapping *m, struct folio *f);
+	/*
+	 * Asked now and then while a writer waits for dirty data to be written: 0, or why there
+	 * will be no writeback any more. Must not block. NULL: there always will be.
+	 */
+	int (*no_writeback)(struct mapping *m);
 };
 
 struct mapping {

@@ -168,13 +168,14 @@ static void sleep_debt(void)
 	debt_ns = 0;
 }
 
-static int wait_below_hard(u32 nr)
+static int wait_below_hard(struct mapping *m, u32 nr)
 {
 	for (;;) {
 		u64 epoch = reclaim_epoch();
+		int err = m->ops->no_writeback ? m->ops->no_writeback(m) : 0;
 
-		if (!over_hard(nr))
-			return 0;
+		if (err || !over_hard(nr))
+			return err;
 		if (throttle_error_sectors() >= dirty_now())
 			return -EIO;
 		reclaim_want_writeback();
@@ -190,7 +191,7 @@ static int pause_writer(struct mapping *m, u32 nr)
 	__atomic_fetch_add(&th.paused, 1, __ATOMIC_RELAXED);
 	reclaim_enter();
 	sleep_debt();
-	err = wait_below_hard(nr);
+	err = wait_below_hard(m, nr);
 	reclaim_leave();
 	__atomic_fetch_sub(&th.paused, 1, __ATOMIC_RELAXED);
 	stat_inc(STAT_THROTTLE_PAUSES);

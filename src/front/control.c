@@ -216,9 +216,24 @@ static int run_trace(struct control *c, const char *arg, FILE *out)
 	return err;
 }
 
+static int run_mark(struct control *c, const char *arg, FILE *out)
+{
+	(void)out;
+	return *arg ? blk_writelog_mark(c->front->dev, arg) : -EINVAL;
+}
+
+static int run_shutdown(struct control *c, const char *arg, FILE *out)
+{
+	(void)arg;
+	(void)out;
+	fs_shutdown(c->front->fs);
+	return 0;
+}
+
 static const struct command commands[] = {
 	{ "stats", run_stats }, { "info", run_info }, { "sync", run_sync }, { "drop", run_drop },
 	{ "trace", run_trace }, { "freeze", run_freeze }, { "thaw", run_thaw },
+	{ "mark", run_mark }, { "shutdown", run_shutdown },
 };
 
 static void send_all(int fd, const char *text, size_t len)

@@ -77,6 +77,22 @@ static char *absolute(const char *path)
 	return full;
 }
 
+/* Of a file that may not be there yet. */
+static int absolute_new(char **path)
+{
+	char cwd[PATH_MAX], *full;
+
+	if (!*path || **path == '/')
+		return 0;
+	if (!getcwd(cwd, sizeof(cwd)) || asprintf(&full, "%s/%s", cwd, *path) < 0) {
+		log_err("%s: %s", *path, err_text(-errno));
+		return EXIT_SYSTEM;
+	}
+	free(*path);
+	*path = full;
+	return 0;
+}
+
 static int dead_mount(const struct front_opts *o)
 {
 	int err;
@@ -103,6 +119,9 @@ static int look(struct front_opts *o)
 	if (!full)
 		return EXIT_MOUNT;
 	o->image = full;
+	status = absolute_new(&o->writelog);
+	if (status)
+		return status;
 	err = mount_check_target(o->mountpoint);
 	if (err == -ENOTCONN) {
 		status = dead_mount(o);

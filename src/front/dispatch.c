@@ -226,6 +226,21 @@ static u64 finish(struct req *rq, const struct op_row *op, u64 start_ns, int err
 	return end_ns;
 }
 
+/* After a shutdown only what gives back something is done; the kernel waits for it. */
+static bool is_refused(const struct front *fr, u32 opcode)
+{
+	switch (opcode) {
+	case FUSE_INIT:
+	case FUSE_DESTROY:
+	case FUSE_FORGET:
+	case FUSE_BATCH_FORGET:
+	case FUSE_RELEASE:
+	case FUSE_RELEASEDIR:
+		return false;
+	}
+	return fr->fs && fs_is_down(fr->fs);
+}
+
 /* With -o sync or dirsync: what the request changed, beside the data of WRITE. */
 static int make_durable(struct req *rq)
 {
@@ -253,8 +268,13 @@ static int make_durable(struct req *rq)
 static int handle(struct req *rq, const struct op_row *op)
 {
 	const struct front_opts *o = &rq->front->opts;
-	int err = op->handler ? op->handler(rq) : -ENOSYS;
+	int err;
 
+	if (!op->handler)
+		return -ENOSYS;
+	if (is_refused(rq->front, rq->in->opcode))
+		return -EIO;
+	err = op->handler(rq);
 	if (err || !(o->sync || o->dirsync))
 		return err;
 	err = make_durable(rq);

@@ -1,6 +1,6 @@
 /*
- * ioctl(2): flags of files, the label, discarding free space. Everything else is ENOTTY, which is
- * what programs expect, and not ENOSYS.
+ * ioctl(2): flags of files, the label, discarding free space, shutting down. Everything else is
+ * ENOTTY, which is what programs expect, and not ENOSYS.
  *
  * Rules
  * 1. Flags: the kernel's VFS has checked who asks (owner, CAP_LINUX_IMMUTABLE) before it sends
@@ -14,6 +14,8 @@
 #include <errno.h>
 #include <linux/fs.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
 #include "base/limits.h"
 #include "front/file.h"
@@ -161,6 +163,23 @@ static int trim(struct call *c)
 	return 0;
 }
 
+/*
+ * The request to shut down that XFS, ext4 and f2fs know. The kernel takes it for one that reads,
+ * as its number says, so its flags (flush first or not) don't come here: it is always a power cut.
+ */
+#define IOC_SHUTDOWN _IOR('X', 125, u32)
+
+static int shut_down(struct call *c)
+{
+	if (c->rq->in->nodeid != FUSE_ROOT_ID)
+		return -ENOTTY;
+	if (c->rq->in->uid != 0 && c->rq->in->uid != geteuid())
+		return -EPERM;
+	fs_shutdown(c->rq->front->fs);
+	memset(c->out, 0, c->out_size);
+	return 0;
+}
+
 static const struct {
 	u32 cmd;
 	int (*fn)(struct call *c);
@@ -169,6 +188,7 @@ static const struct {
 	{ FS_IOC_FSGETXATTR, get_xflags }, { FS_IOC_FSSETXATTR, set_xflags },
 	{ FS_IOC_GETVERSION, get_generation }, { FS_IOC_GETFSLABEL, get_label },
 	{ FS_IOC_SETFSLABEL, set_label }, { FITRIM, trim },
+	{ IOC_SHUTDOWN, shut_down },
 };
 
 static int run(struct call *c, u32 cmd)

@@ -26,6 +26,7 @@ enum opt_kind {
 	OPT_SIZE,     /* a u64, bytes */
 	OPT_COUNT,    /* a u64, min..max */
 	OPT_AUTO,     /* the same, or a word: off (0) or auto (all ones) */
+	OPT_PATH,     /* a char *, allocated */
 	OPT_WORD,     /* one of `words` (separated by |): its index, or the word itself */
 	OPT_IGNORED,  /* with or without a value */
 };
@@ -75,6 +76,8 @@ static const struct opt_row rows[] = {
 	  .help = "how requests come: io_uring where the kernel offers it (auto), dev, uring" },
 	{ "poll", OPT_AUTO, AT(poll_us), .min = 1, .max = 1000, .value_text = "MODE",
 	  .help = "stay awake while requests flow: auto (default), off, or microseconds" },
+	{ "writelog", OPT_PATH, AT(writelog), .value_text = "FILE",
+	  .help = "record all writes and flushes in FILE, for crash tests" },
 	{ "allow_other", OPT_FLAG, AT(allow_other), 1,
 	  .help = "other users may use the mount (default when root mounts)" },
 	{ "noallow_other", OPT_FLAG, AT(allow_other), 0,
@@ -201,6 +204,15 @@ static int set_number(const struct opt_row *row, const char *text, struct front_
 	return 0;
 }
 
+static int set_path(const struct opt_row *row, const char *text, struct front_opts *o)
+{
+	char **field = (char **)((char *)o + row->offset);
+
+	free(*field);
+	*field = strdup(text);
+	return *field ? 0 : -ENOMEM;
+}
+
 static int set_value(const struct opt_row *row, const char *text, struct front_opts *o)
 {
 	if (row->kind == OPT_IGNORED)
@@ -220,6 +232,8 @@ static int set_value(const struct opt_row *row, const char *text, struct front_o
 		return -EINVAL;
 	if (row->kind == OPT_AUTO && set_auto(row, text, o) == 0)
 		return 0;
+	if (row->kind == OPT_PATH)
+		return set_path(row, text, o);
 	return row->kind == OPT_WORD ? set_word(row, text, o) : set_number(row, text, o);
 }
 
@@ -236,6 +250,8 @@ static void range_text(const struct opt_row *row, char *buf, size_t len)
 		snprintf(buf, len, ": it takes %sa number from %llu to %llu",
 			 row->kind == OPT_AUTO ? "auto, off or " : "",
 			 (unsigned long long)row->min, (unsigned long long)row->max);
+	else if (row->kind == OPT_PATH)
+		snprintf(buf, len, ": it takes a path");
 	else
 		snprintf(buf, len, ": it takes no value");
 }

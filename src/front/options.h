@@ -52,6 +52,7 @@ struct front_opts {
 	u64 commit_s;
 	u64 threads;            /* 0 = by CPUs */
 	u64 poll_us;            /* 0 = off, FRONT_POLL_AUTO */
+	char *writelog;         /* NULL = none */
 };
 
 /*

@@ -228,13 +228,29 @@ static void say_what(const struct front *fr)
 			 (unsigned long long)rec->transactions, (unsigned long long)rec->records);
 }
 
+static int start_writelog(struct front *fr)
+{
+	const char *path = fr->opts.writelog;
+	int err = path ? blk_writelog_start(fr->dev, path) : 0;
+
+	if (err == -EEXIST)
+		log_err("%s: not an older block log: not written over", path);
+	else if (err)
+		log_err("%s: can't record a block log there: %s", path, err_text(err));
+	else if (path)
+		log_info("%s: all writes are recorded in the block log %s", fr->opts.image, path);
+	return err ? EXIT_MOUNT : 0;
+}
+
 int start_fs(struct front *fr)
 {
 	int status = open_image(fr);
 
 	if (status)
 		return status;
-	status = start_cache(fr);
+	status = start_writelog(fr);
+	if (!status)
+		status = start_cache(fr);
 	if (status)
 		goto out_dev;
 	if (is_ram(fr->opts.image))
@@ -258,16 +274,21 @@ out_dev:
 int stop_fs(struct front *fr)
 {
 	struct fs *fs = fr->fs;
+	bool down;
 	int err;
 
 	__atomic_store_n(&fr->fs, NULL, __ATOMIC_RELEASE);
-	err = fs_unmount(fs, false);
-	if (err)
+	down = fs_is_down(fs);
+	err = fs_unmount(fs, down);
+	if (down)
+		log_info("%s: was shut down; what was not durable is lost", fr->opts.image);
+	else if (err)
 		log_err("%s: not everything could be written at unmount: %s", fr->opts.image,
 			err_text(err));
 	ring_shutdown();
 	blk_close(fr->dev);
 	cache_fini();
-	log_info("%s: unmounted%s", fr->opts.image, err ? " with errors" : ", clean");
+	log_info("%s: unmounted%s", fr->opts.image,
+		 err ? " with errors" : down ? " after a shutdown" : ", clean");
 	return err;
 }

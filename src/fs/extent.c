@@ -361,6 +361,11 @@ static int file_map_entries(struct iomap_file *f, u64 disk, u32 nr, u32 *entries
 	return space_map_read(file_inode(f)->fs->space, disk, nr, entries);
 }
 
+static int file_no_writeback(struct iomap_file *f)
+{
+	return fs_may_change(file_inode(f)->fs);
+}
+
 const struct iomap_ops file_iomap_ops = {
 	.map = file_map,
 	.valid = file_map_valid,
@@ -374,4 +379,5 @@ const struct iomap_ops file_iomap_ops = {
 	.inline_read = file_inline_read,
 	.inline_write = file_inline_write,
 	.ioend = file_ioend,
+	.no_writeback = file_no_writeback,
 };

@@ -65,6 +65,13 @@ int fs_sync(struct fs *fs);           /* syncfs: everything durable */
 int fs_freeze(struct fs *fs);
 int fs_thaw(struct fs *fs);           /* -EINVAL: it was not frozen */
 bool fs_is_frozen(struct fs *fs);
+/*
+ * As a power cut, with the daemon still there: nothing reaches the device any more, changes and
+ * reads that need it fail with -EIO, and what was not durable is dropped by fs_unmount(fs, true),
+ * which is the only way to end it. From any thread.
+ */
+void fs_shutdown(struct fs *fs);
+bool fs_is_down(const struct fs *fs);
 int fs_commit(struct fs *fs);         /* every change of names that returned is durable */
 void fs_want_writeback(struct fs *fs); /* for cache_config.want_writeback; never blocks */
 void fs_want_checkpoint(struct fs *fs);

@@ -250,9 +250,30 @@ bool fs_readonly(const struct fs *fs)
 	return fs->readonly || jnl_error(fs->jnl) != 0;
 }
 
+/* -EROFS, or -EIO after a shutdown: what was promised can't be kept, and nobody chose that. */
 int fs_may_change(struct fs *fs)
 {
+	if (fs_is_down(fs))
+		return -EIO;
 	return fs_readonly(fs) ? -EROFS : 0;
+}
+
+/* The device first: what the journal was about to write must not arrive either. */
+void fs_shutdown(struct fs *fs)
+{
+	bool was = fs_is_down(fs);
+
+	blk_shutdown(fs->dev);
+	/* Who waits at the gate of a frozen device gets on, to its error. */
+	fs_thaw(fs);
+	if (!was)
+		log_warn("shut down: nothing is written any more, what is not durable is lost");
+	jnl_shutdown(fs->jnl);
+}
+
+bool fs_is_down(const struct fs *fs)
+{
+	return blk_is_down(fs->dev);
 }
 
 const struct jnl_recovery *fs_recovery(const struct fs *fs)

@@ -95,6 +95,8 @@ int fs_fsync(struct inode *ip, bool datasync)
 
 	if (ip->fs->readonly)
 		return 0;
+	if (fs_is_down(ip->fs))
+		return -EIO;
 	stat_trace(TRACE_FSYNC, ip->ino, 0, datasync);
 	r = data ? sync_data(ip, datasync) : 0;
 	if (!r)
@@ -218,6 +220,8 @@ int fs_sync(struct fs *fs)
 
 	if (fs->readonly)
 		return 0;
+	if (fs_is_down(fs))
+		return -EIO;
 	r = flusher_round(fs, true);
 	stored = store_all(fs);
 	if (!r)

@@ -111,7 +111,15 @@ static int iomap_fill_async(struct mapping *m, struct folio *folio)
 	return 0;
 }
 
+static int iomap_no_writeback(struct mapping *m)
+{
+	struct iomap_file *f = m->host;
+
+	return f->ops->no_writeback ? f->ops->no_writeback(f) : 0;
+}
+
 const struct mapping_ops iomap_mapping_ops = {
 	.fill = iomap_fill,
 	.fill_async = iomap_fill_async,
+	.no_writeback = iomap_no_writeback,
 };

@@ -142,6 +142,8 @@ struct iomap_ops {
 	 * the folio's writeback ends, so that a later fill already knows. Must not block.
 	 */
 	void (*ioend)(struct iomap_file *f, const struct iomap_ioend *io);
+	/* As in struct mapping_ops. May be NULL. */
+	int (*no_writeback)(struct iomap_file *f);
 };
 
 /* The part of an inode that iomap works on; embedded in the file system's inode. */

@@ -39,6 +39,10 @@ void busy_add_all(struct jnl *j, struct busy_list *from, struct busy_list *to)
 
 	while ((b = STAILQ_FIRST(from))) {
 		STAILQ_REMOVE_HEAD(from, link);
+		if (jnl_omitted == JNL_OMIT_BUSY) {
+			free(b);
+			continue;
+		}
 		ASSERT(!RB_INSERT(busy_tree, &j->busy, b));
 		STAILQ_INSERT_TAIL(to, b, link);
 		j->nr_busy++;

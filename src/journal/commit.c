@@ -204,7 +204,8 @@ static u64 image_build(struct jnl *j, struct txn *t)
 
 /* ---- commit ---- */
 
-void jnl_fail(struct jnl *j, int error, const char *what)
+/* True if this was the first one. */
+static bool note_error(struct jnl *j, int error)
 {
 	bool first;
 
@@ -214,7 +215,17 @@ void jnl_fail(struct jnl *j, int error, const char *what)
 		__atomic_store_n(&j->error, error, __ATOMIC_RELEASE);
 	cond_broadcast(&j->cond);
 	mutex_unlock(&j->lock);
-	if (!first)
+	return first;
+}
+
+void jnl_shutdown(struct jnl *j)
+{
+	note_error(j, -EIO);
+}
+
+void jnl_fail(struct jnl *j, int error, const char *what)
+{
+	if (!note_error(j, error))
 		return;
 	log_err("journal: %s failed: %s: the file system is read-only now", what, err_text(error));
 	if (j->cfg.on_readonly)

@@ -193,6 +193,8 @@ u64 jnl_durable_seq(struct jnl *j);
 int jnl_checkpoint_all(struct jnl *j);
 /* from cache want_checkpoint: ask the thread, never blocks */
 void jnl_kick_checkpoint(struct jnl *j);
+/* Nothing is committed any more, as after a failed commit; without its message. */
+void jnl_shutdown(struct jnl *j);
 int jnl_error(struct jnl *j);           /* 0, or why the file system is read-only */
 struct mapping *jnl_mapping(struct jnl *j); /* the metadata mapping (stats) */
 

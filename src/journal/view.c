@@ -355,8 +355,6 @@ bool view_next_busy(struct view *v, u64 sector, u64 end, u64 *busy_start, u64 *b
 	bool found;
 	u64 s, e;
 
-	if (jnl_omitted == JNL_OMIT_BUSY)
-		return false;
 	mutex_lock(&v->j->lock);
 	found = busy_next(v->j, sector, end, &s, &e);
 	mutex_unlock(&v->j->lock);

@@ -1,5 +1,6 @@
 /*
- * Commands for a mounted file system that print little: sync, freeze, thaw, drop, umount.
+ * Commands for a mounted file system that print little: sync, freeze, thaw, drop, mark, shutdown,
+ * umount.
  *
  * Rules
  * 1. umount: the connection that waits is there before the mount goes, so that the daemon's last
@@ -17,6 +18,7 @@
 
 #include "base/err.h"
 #include "base/size.h"
+#include "foliofs/control.h"
 #include "ctl.h"
 
 extern char **environ;
@@ -90,6 +92,27 @@ int cmd_drop(int argc, char **argv)
 	}
 	free(answer);
 	return status;
+}
+
+int cmd_mark(int argc, char **argv)
+{
+	char command[FOLIOFS_CONTROL_LINE];
+	int len;
+
+	if (argc != 3 || !*argv[2])
+		return ctl_usage("mark takes a MOUNT and one TEXT");
+	len = snprintf(command, sizeof(command), "mark %s", argv[2]);
+	if (len + 1 >= (int)sizeof(command) || strchr(argv[2], '\n'))
+		return ctl_fail("mark: the text must be one line of at most %zu bytes",
+				sizeof(command) - strlen("mark \n") - 1);
+	return ctl_ask(argv[1], command, NULL);
+}
+
+int cmd_shutdown(int argc, char **argv)
+{
+	if (argc != 2)
+		return ctl_usage("shutdown takes one MOUNT");
+	return ctl_ask(argv[1], "shutdown", NULL);
 }
 
 static int run_fusermount(const char *point, bool lazy)

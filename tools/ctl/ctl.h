@@ -32,6 +32,8 @@ int cmd_sync(int argc, char **argv);
 int cmd_freeze(int argc, char **argv);
 int cmd_thaw(int argc, char **argv);
 int cmd_drop(int argc, char **argv);
+int cmd_mark(int argc, char **argv);
+int cmd_shutdown(int argc, char **argv);
 int cmd_umount(int argc, char **argv);
 int cmd_info(int argc, char **argv);
 int cmd_dump(int argc, char **argv);

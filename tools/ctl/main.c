@@ -26,6 +26,8 @@ static const struct command {
 	  "write everything, then nothing more until thaw (60 s): copy the image", cmd_freeze },
 	{ "thaw", "MOUNT", "go on after freeze; fails when the time was up before", cmd_thaw },
 	{ "drop", "MOUNT | PATH", "drop clean cached data of a mount, or of one file", cmd_drop },
+	{ "mark", "MOUNT TEXT", "put a mark into the block log (-o writelog)", cmd_mark },
+	{ "shutdown", "MOUNT", "drop all that is not durable, as a power cut would", cmd_shutdown },
 	{ "umount", "MOUNT", "unmount, and wait until the image is clean and free", cmd_umount },
 };
 
@@ -61,7 +63,7 @@ static void help(FILE *f)
 {
 	fputs("usage: foliofsctl COMMAND [ARGUMENT...]\n\n", f);
 	for (size_t i = 0; i < ARRAY_LEN(commands); i++)
-		fprintf(f, "  %-6s %s\n         %s\n", commands[i].name, commands[i].arguments,
+		fprintf(f, "  %-8s %s\n           %s\n", commands[i].name, commands[i].arguments,
 			commands[i].help);
 	fputs("\n  -h, --help     this text\n"
 	      "  -V, --version  the version\n\nSee foliofsctl(8).\n", f);
