@@ -1,176 +1,157 @@
 /*
- * What docs/GUARANTEES.md promises, on crash images of every one and two operations followed by
- * each
- * kind of sync, and of longer random runs. And: leaving out a rule of the journal makes it fail.
+ * What docs/GUARANTEES.md promises, on crash images of every one and two operations with every kind
+ * of sync behind each of them, and of samples of three.
  *
- * FOLIOFS_SEED repeats the random runs of one seed.
+ * CRASH_SCRIPT=code (printed by a failure) runs one script, CRASH_EVENT=n only its images after n
+ * events, WORLD_TRACE=1 prints its operations. CRASH_FROM=s, CRASH_WORLDS=n: n samples of three
+ * operations from seed s on. CRASH_ALL=1: every kind of image, not one of the kinds an event.
  */
 #include "check_main.h"
-#include "small.h"
-
-#include "base/log.h"
-#include "blk/sim.h"
-#include "cache/cache.h"
+#include "cuts.h"
 
 #include <stdlib.h>
 
-struct tally {
-	unsigned images;
-	char what[300];
-};
+#include "base/hash.h"
+#include "blk/sim.h"
 
-static void quiet(enum log_level level, const char *line, void *arg)
+#define REPEAT "CK_FORK=no CK_RUN_CASE=one_script_keeps_the_promise CRASH_ALL=1 CRASH_SCRIPT=%s " \
+	       "CRASH_EVENT=%zu tests/sim_test_promises"
+
+static struct cuts cuts_start(unsigned kinds)
 {
-	(void)level;
-	(void)line;
-	(void)arg;
+	return (struct cuts){ .kinds = cuts_env("CRASH_ALL", 0) ? CUT_ALL : kinds,
+			      .only = cuts_env("CRASH_EVENT", 0) };
 }
 
-static void setup(void)
+/* `from`: the step whose events are the first to be cut; those before were, in other scripts. */
+static bool try_script(const struct world_script *s, unsigned from, struct cuts *t)
 {
-	struct cache_config cfg = { .bytes = 8u << 20, .max_order = 0xff };
-
-	ck_assert_int_eq(cache_init(&cfg), 0);
-	log_set_sink(quiet, NULL);
-}
-
-static bool try_image(const struct small *s, struct sim_cutter *c, const struct sim_spec *spec,
-		      struct tally *t)
-{
-	struct blk_dev *img;
-	const char *wrong;
-
-	ck_assert_int_eq(sim_image(c, spec, false, &img), 0);
-	wrong = small_verify(s, img, spec->events, spec->tear == 512);
-	blk_close(img);
-	t->images++;
-	if (wrong)
-		snprintf(t->what, sizeof(t->what), "%s; event %zu of %zu, cut %d, "
-			 "seed %llu, tear %u",
-			 wrong, spec->events, sim_nr_events(s->dev), spec->cut,
-			 (unsigned long long)spec->seed, spec->tear);
-	return !wrong;
-}
-
-/* Every event from the first state on, four images each. */
-static bool try_all(const struct small *s, struct tally *t)
-{
-	struct sim_cutter *c;
-	size_t end = sim_nr_events(s->dev);
-	bool good = true;
-
-	ck_assert_int_eq(sim_cutter_new(s->dev, &c), 0);
-	for (size_t n = s->base; good && n <= end; n++) {
-		const struct sim_spec specs[] = {
-			{ .events = n, .cut = SIM_PREFIX },
-			{ .events = n, .cut = SIM_RANDOM, .seed = n * 3 + 1, .permute = true },
-			{ .events = n, .cut = SIM_RANDOM, .seed = n * 3 + 2, .tear = 512 },
-		};
-
-		for (unsigned i = 0; good && i < ARRAY_LEN(specs); i++)
-			good = try_image(s, c, &specs[i], t);
-	}
-	sim_cutter_free(c);
-	return good;
-}
-
-static bool run(const unsigned *op, unsigned nr, enum small_sync how, u32 block, struct tally *t)
-{
-	struct small s;
+	struct world w;
+	size_t start, end;
 	bool good;
 
-	small_open(&s, block);
-	for (unsigned i = 0; i < nr; i++)
-		small_step(&s, op[i]);
-	small_sync(&s, how);
-	small_crash(&s);
-	good = try_all(&s, t);
-	small_close(&s);
+	world_make_script(&w, s);
+	start = MAX(w.base, w.began[from + 2]);
+	end = sim_nr_events(w.dev);
+	good = cuts_try(t, &w, start);
+	/* Every eighth is also cut while it recovers. */
+	if (good && (w.seed & 7) == 1)
+		good = cuts_try_recovery(t, &w, start + (w.seed >> 3) % (end - start + 1));
+	world_free(&w);
 	return good;
 }
+
+static void run(const struct world_script *s, unsigned from, struct cuts *t)
+{
+	char text[200], code[80];
+
+	ck_assert_msg(try_script(s, from, t), "%s (block %u): %s\nrepeat: " REPEAT,
+		      world_script_text(s, text), s->block_bytes, t->what,
+		      world_script_code(s, code), t->event);
+}
+
+START_TEST(one_script_keeps_the_promise)
+{
+	const char *code = getenv("CRASH_SCRIPT");
+	struct cuts t = cuts_start(CUT_ALL);
+	struct world_script s;
+
+	ck_assert_int_eq(world_script_parse(code ? code : "3.8@4096", &s), 0);
+	cuts_setup();
+	run(&s, 0, &t);
+	cuts_done(&t, "one script");
+}
+END_TEST
 
 START_TEST(every_operation_before_every_sync_keeps_the_promise)
 {
-	struct tally t = { 0 };
+	unsigned nr = world_script_ops();
+	struct cuts t = cuts_start(CUT_ALL);
 
-	setup();
-	for (unsigned a = 0; a < small_nr_ops; a++)
-		for (unsigned how = 0; how < SMALL_NR_SYNC; how++)
-			for (u32 block = 4096; block <= 65536; block *= 16)
-				ck_assert_msg(run(&a, 1, how, block, &t),
-					      "%s, sync %u, block %u: %s", small_op_name(a), how,
-					      block, t.what);
-	printf("one operation: %u images\n", t.images);
-	cache_fini();
+	cuts_setup();
+	for (unsigned a = 0; a < nr; a++)
+		for (unsigned how = 0; how < WORLD_SCRIPT_SYNCS; how++)
+			for (u32 block = 4096; block <= 65536; block *= 4) {
+				struct world_script s = { 2, { a, nr + how }, block };
+
+				run(&s, 0, &t);
+			}
+	cuts_done(&t, "one operation");
 }
 END_TEST
 
+/* The halves run side by side. */
 START_TEST(every_two_operations_before_a_sync_keep_the_promise)
 {
-	struct tally t = { 0 };
+	unsigned nr = world_script_ops();
+	struct cuts t = cuts_start(CUT_ALL);
 
-	setup();
-	for (unsigned a = 0; a < small_nr_ops; a++)
-		for (unsigned b = 0; b < small_nr_ops; b++)
-			for (unsigned how = 0; how < SMALL_NR_SYNC; how++) {
-				const unsigned op[] = { a, b };
+	cuts_setup();
+	for (unsigned a = 0; a < nr; a++)
+		for (unsigned b = 0; b < nr; b++)
+			for (unsigned how = 0; how < WORLD_SCRIPT_SYNCS; how++) {
+				struct world_script s = { 3, { a, b, nr + how }, 4096 };
 
-				ck_assert_msg(run(op, 2, how, 4096, &t), "%s, %s, sync %u: %s",
-					      small_op_name(a), small_op_name(b), how, t.what);
+				run(&s, 0, &t);
 			}
-	printf("two operations: %u images\n", t.images);
-	cache_fini();
+	cuts_done(&t, "two operations");
 }
 END_TEST
 
-static u64 next_random(u64 *state)
+START_TEST(every_two_operations_with_a_sync_after_each_keep_the_promise)
 {
-	*state = *state * 6364136223846793005ull + 1442695040888963407ull;
-	return *state >> 33;
-}
+	unsigned nr = world_script_ops(), all = nr * WORLD_SCRIPT_SYNCS;
+	struct cuts t = cuts_start(CUT_ONE);
 
-static bool run_random(u64 seed, unsigned nr, struct tally *t)
-{
-	unsigned op[SMALL_STATES];
-	u64 state = seed;
+	cuts_setup();
+	for (unsigned i = 0; i < all; i++)
+		for (unsigned k = 0; k < all; k++) {
+			struct world_script s = { 4, {
+				i / WORLD_SCRIPT_SYNCS, nr + i % WORLD_SCRIPT_SYNCS,
+				k / WORLD_SCRIPT_SYNCS, nr + k % WORLD_SCRIPT_SYNCS }, 4096 };
 
-	for (unsigned i = 0; i < nr; i++)
-		op[i] = next_random(&state) % small_nr_ops;
-	return run(op, nr, next_random(&state) % SMALL_NR_SYNC, seed % 2 ? 4096 : 65536, t);
-}
-
-START_TEST(random_operations_before_a_sync_keep_the_promise)
-{
-	const char *only = getenv("FOLIOFS_SEED");
-	u64 from = only ? strtoull(only, NULL, 0) : 1, to = only ? from : 2000;
-	struct tally t = { 0 };
-
-	setup();
-	for (u64 seed = from; seed <= to; seed++)
-		ck_assert_msg(run_random(seed, 8, &t), "FOLIOFS_SEED=%llu: %s",
-			      (unsigned long long)seed, t.what);
-	printf("random operations: %u images\n", t.images);
-	cache_fini();
+			run(&s, 2, &t);
+		}
+	cuts_done(&t, "two operations, two syncs");
 }
 END_TEST
 
-static void omission_is_seen(enum jnl_omit what)
+static u64 below(u64 *state, u64 n)
 {
-	struct tally t = { 0 };
-	bool good = true;
-
-	setup();
-	jnl_omit(what);
-	for (u64 seed = 1; good && seed <= 400; seed++)
-		good = run_random(seed, 10, &t);
-	jnl_omit(JNL_OMIT_NONE);
-	ck_assert_msg(!good, "%u images and nothing went wrong without it", t.images);
-	cache_fini();
+	*state += 0x9e3779b97f4a7c15ull;
+	return hash_mix64(*state) % n;
 }
 
-START_TEST(leaving_out_the_flush_of_a_commit_breaks_the_promise)
+/* Three operations, a sync behind each or not, the last one always. */
+static struct world_script sample(u64 seed)
 {
-	omission_is_seen(JNL_OMIT_COMMIT_FLUSH);
+	static const u32 block[] = { 4096, 16384, 65536 };
+	struct world_script s = { .block_bytes = block[seed % ARRAY_LEN(block)] };
+	unsigned nr = world_script_ops();
+	u64 state = hash_mix64(seed);
+
+	for (unsigned i = 0; i < 3; i++) {
+		s.step[s.nr++] = (u8)below(&state, nr);
+		if (i == 2 || below(&state, 3) == 0)
+			s.step[s.nr++] = (u8)(nr + below(&state, WORLD_SCRIPT_SYNCS));
+	}
+	return s;
+}
+
+START_TEST(three_operations_keep_the_promise)
+{
+	u64 from = cuts_env("CRASH_FROM", 1), nr = cuts_env("CRASH_WORLDS", 3000);
+	struct cuts t = cuts_start(CUT_ORDER | CUT_TORN_512);
+
+	cuts_setup();
+	printf("seeds %llu to %llu\n", (unsigned long long)from,
+	       (unsigned long long)(from + nr - 1));
+	for (u64 seed = from; seed < from + nr; seed++) {
+		struct world_script s = sample(seed);
+
+		run(&s, 0, &t);
+	}
+	cuts_done(&t, "three operations");
 }
 END_TEST
 
@@ -178,9 +159,10 @@ int main(void)
 {
 	Suite *s = suite_create("promises");
 
-	check_add_slow(s, every_operation_before_every_sync_keeps_the_promise, 380);
-	check_add_slow(s, every_two_operations_before_a_sync_keep_the_promise, 380);
-	check_add_slow(s, random_operations_before_a_sync_keep_the_promise, 380);
-	check_add_slow(s, leaving_out_the_flush_of_a_commit_breaks_the_promise, 120);
+	check_add(s, one_script_keeps_the_promise);
+	check_add_slow(s, every_operation_before_every_sync_keeps_the_promise, 100000);
+	check_add_slow(s, every_two_operations_before_a_sync_keep_the_promise, 100000);
+	check_add_slow(s, every_two_operations_with_a_sync_after_each_keep_the_promise, 100000);
+	check_add_slow(s, three_operations_keep_the_promise, 100000);
 	return check_main(s);
 }

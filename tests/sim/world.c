@@ -7,7 +7,6 @@
  *    version before.
  * 3. A promise is remembered with the number of events when the call returned: images with fewer
  *    events are not bound by it.
- * 4. The device is so small that freed space is soon used again.
  */
 #include "world.h"
 
@@ -18,7 +17,6 @@
 #include "base/hash.h"
 #include "blk/sim.h"
 
-#define SECTORS 1536u
 #define OK(expr) ck_assert_int_eq((expr), 0)
 
 u64 world_random(struct world *w)
@@ -83,6 +81,12 @@ void world_note_data(struct world *w, struct world_node *n, bool write)
 void world_note_attr(struct world *w, struct world_node *n)
 {
 	version_add(w, &n->attrs)->value = n->mode | (u64)n->uid << 32;
+}
+
+void world_target(char *buf, u32 len)
+{
+	for (u32 i = 0; i < len; i++)
+		buf[i] = i % 20 == 19 ? '/' : (char)('a' + (len + i) % 26);
 }
 
 /* ---- promises ---- */
@@ -181,49 +185,58 @@ void world_entry_remove(struct world *w, struct world_entry *e)
 
 /* ---- life ---- */
 
-static void world_start(struct world *w)
+void world_mount(struct world *w)
 {
 	struct fs_opts mo = { .commit_ms = 3600 * 1000 };
 
 	OK(fs_mount(w->dev, &mo, &w->fs));
 }
 
-static void world_format(struct world *w)
+static void format(struct world *w, const struct world_geo *geo)
 {
-	static const u32 block_bytes[] = { 4096, 4096, 16384, 65536 };
 	static const u8 uuid[16] = { 1, 2, 3 };
-	struct sim_opts so = { .sectors = SECTORS, .record = true };
-	struct fs_format_opts fo = { .jnl_sectors = FMT_JNL_MIN_SECTORS, .uuid = uuid, .time = 1 };
+	struct sim_opts so = { .sectors = geo->sectors, .record = true };
+	struct fs_format_opts fo = { .jnl_sectors = geo->jnl_sectors, .uuid = uuid, .time = 1,
+				     .block_bytes = geo->block_bytes };
 
-	w->block_bytes = fo.block_bytes = block_bytes[w->seed % ARRAY_LEN(block_bytes)];
 	OK(sim_open(&so, &w->dev));
 	OK(fs_format(w->dev, &fo, NULL));
-	world_start(w);
+	world_mount(w);
 	OK(fs_sync(w->fs));
 	w->base = sim_nr_events(w->dev);
 }
 
-void world_make(struct world *w, u64 seed, u32 ops)
+void world_open(struct world *w, u64 seed, const struct world_geo *geo, u32 max_ops)
 {
-	*w = (struct world){ .seed = seed, .state = hash_mix64(seed), .max_ops = ops };
+	*w = (struct world){ .seed = seed, .state = hash_mix64(seed), .max_ops = max_ops,
+			     .block_bytes = geo->block_bytes };
 	w->trace = getenv("WORLD_TRACE") != NULL;
-	w->sig = calloc(ops + 1, sizeof(*w->sig));
-	w->began = calloc(ops + 1, sizeof(*w->began));
-	world_format(w);
-	world_node_new(w, S_IFDIR | 0755, FMT_ROOT_INO);
+	w->sig = calloc(max_ops + 1, sizeof(*w->sig));
+	w->began = calloc(max_ops + 1, sizeof(*w->began));
+	format(w, geo);
+	w->focus = w->focus_dir = world_node_new(w, S_IFDIR | 0755, FMT_ROOT_INO);
 	w->sig[0] = sig_now(w);
 	world_promise_all(w, true);
-	while (w->op < ops) {
-		w->op++;
-		w->began[w->op] = sim_nr_events(w->dev);
-		w->detail[0] = 0;
-		world_do(w);
-		w->sig[w->op] = sig_now(w);
-		if (w->trace)
-			printf("%u: %s%s, events %zu..%zu\n", w->op, w->op_name, w->detail,
-			       w->began[w->op], sim_nr_events(w->dev));
-	}
-	fs_iput(w->held.ip);
+}
+
+void world_step(struct world *w, void (*fn)(struct world *w))
+{
+	ck_assert_uint_lt(w->op, w->max_ops);
+	w->op++;
+	w->began[w->op] = sim_nr_events(w->dev);
+	w->detail[0] = 0;
+	fn(w);
+	w->sig[w->op] = sig_now(w);
+	if (w->trace)
+		printf("%u: %s%s, events %zu..%zu\n", w->op, w->op_name, w->detail,
+		       w->began[w->op], sim_nr_events(w->dev));
+}
+
+void world_crash(struct world *w)
+{
+	if (w->held.ip)
+		fs_iput(w->held.ip);
+	w->held.ip = NULL;
 	fs_unmount(w->fs, true);
 }
 

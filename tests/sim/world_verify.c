@@ -127,7 +127,7 @@ static bool list_dir(struct image *g, const struct world_node *dir)
 
 static bool load_xattrs(struct image *g, struct found *f, struct inode *ip)
 {
-	static u8 val[8000];
+	static u8 val[WORLD_XATTR_MAX];
 	char name[8] = "user.x";
 
 	for (u32 i = 0; i < WORLD_XATTRS; i++) {
@@ -260,6 +260,16 @@ static u32 data_promised(const struct image *g, const struct world_node *n)
 	return MAX(promised(&n->data_kept, g->events), promised(&n->forced, g->state));
 }
 
+static bool verify_target(struct image *g, const struct world_node *n, struct inode *ip)
+{
+	char want[WORLD_TARGET_MAX], got[WORLD_TARGET_MAX + 1];
+	int r = fs_readlink(ip, got, sizeof(got));
+
+	world_target(want, (u32)n->size);
+	return (u64)r == n->size && !memcmp(want, got, n->size) ? true
+		: wrong(g, "symbolic link %llu has another target", (unsigned long long)n->ino);
+}
+
 static bool verify_file(struct image *g, const struct world_node *n, struct inode *ip)
 {
 	static u8 buf[WORLD_FILE_MAX];
@@ -270,6 +280,10 @@ static bool verify_file(struct image *g, const struct world_node *n, struct inod
 	fs_getattr(ip, &st);
 	if (!verify_attr(g, n, &st))
 		return false;
+	if (S_ISLNK(n->mode))
+		return verify_target(g, n, ip);
+	if (S_ISCHR(n->mode) && st.st_rdev != WORLD_RDEV)
+		return wrong(g, "device %llu has another number", (unsigned long long)n->ino);
 	if (!S_ISREG(n->mode))
 		return true;
 	if (!verify_size(g, n, (u64)st.st_size, low))
@@ -341,9 +355,10 @@ static u32 last_begun(const struct world *w, size_t events)
 	return op;
 }
 
-bool world_verify(struct world *w, struct blk_dev *img, size_t events, bool torn)
+bool world_verify(struct world *w, struct blk_dev *img, size_t events, unsigned how)
 {
-	struct image g = { .w = w, .events = events, .torn = torn, .last = last_begun(w, events) };
+	struct image g = { .w = w, .events = events, .torn = how & WORLD_TORN,
+			   .last = last_begun(w, events) };
 	struct check_opts co = { .problem = problem, .arg = &g };
 	struct fs_opts mo = { .commit_ms = 3600 * 1000 };
 	struct check_result res;
@@ -355,7 +370,7 @@ bool world_verify(struct world *w, struct blk_dev *img, size_t events, bool torn
 	if (r)
 		return wrong(&g, "recovery failed: %s", err_text(r));
 	good = verify_names(&g) && verify_files(&g, verify_file);
-	if (good && events % GROW_EVERY == 0)
+	if (good && events % GROW_EVERY == 0 && !(how & WORLD_KEEP))
 		good = verify_files(&g, verify_growth);
 	r = fs_unmount(g.fs, false);
 	if (r)
