@@ -10,13 +10,19 @@
  *    leaves the log as it was, and the next recovery does the same again.
  * 4. A partial record needs a good base. A base that is torn is acceptable only if a whole image
  *    follows (checkpoint rule 2); if none does, the mount is refused.
- * 5. Read-only: the buffers go into the cache, pinned, and nothing is written.
+ * 5. Memory: every buffer that was changed had a whole image in the log once, so what is built up
+ *    is not much larger than the log; a crafted log that asks for more than RBUF_RINGS times its
+ *    size is refused. A transaction longer than TXN_READ_MAX was written by no FolioFS.
+ * 6. Read-only: the buffers go into the cache, pinned, and nothing is written.
  */
 #include "base/log.h"
 #include "journal/recover.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+#define RBUF_RINGS 4u
+#define TXN_READ_MAX (64u << 20)
 
 static int rbuf_cmp(struct rbuf *a, struct rbuf *b)
 {
@@ -65,7 +71,8 @@ static int scan_next(struct scan *s)
 	h = (const struct fmt_txn *)s->txn;
 	len = get64(h->len);
 	if (get32(h->magic) != FMT_TXN_MAGIC || get64(h->epoch) != s->epoch ||
-	    get64(h->seq) != s->seq || !len || len % SECTOR_SIZE || len / SECTOR_SIZE > s->left)
+	    get64(h->seq) != s->seq || !len || len % SECTOR_SIZE ||
+	    len > TXN_READ_MAX || len / SECTOR_SIZE > s->left)
 		return 0;
 	r = scan_reserve(s, len);
 	if (!r)
@@ -211,6 +218,9 @@ static int rbuf_get(struct scan *s, u64 addr, enum fmt_kind kind, struct rbuf **
 	}
 	if (!range_ok(s, key.addr, fmt_kind_sectors(kind)))
 		return corrupt(WHY_JNL_RANGE, CORRUPT_NO_INO, key.addr);
+	s->buf_bytes += fmt_kind_sectors(kind) * SECTOR_SIZE;
+	if (s->buf_bytes > RBUF_RINGS * s->j->ring_nr * SECTOR_SIZE)
+		return corrupt(WHY_JNL_RECORD, CORRUPT_NO_INO, key.addr);
 	b = calloc(1, sizeof(*b));
 	if (!b)
 		return -ENOMEM;

@@ -44,6 +44,7 @@ struct scan {
 	u8 *txn;                       /* current transaction */
 	u64 txn_max;                   /* bytes allocated */
 	struct jnl_rbuf_tree bufs;
+	u64 buf_bytes;                 /* of bufs; see recover.c, rule 5 */
 	struct jnl_rrev_tree revokes;
 	struct rintents intents;
 	struct jnl_recovery *rec;
