@@ -181,12 +181,17 @@ void act_write(struct world *w, struct world_node *n, u64 pos, u64 len)
 	write_with(w, n, pos, len, 0);
 }
 
-/* What was written before and is still dirty is not promised: so it is synced first. */
+/*
+ * What was written before and is still dirty is not promised by the write: so it is synced first,
+ * and all is promised in the end.
+ */
 void act_write_sync(struct world *w, struct world_node *n, u64 pos, u64 len)
 {
+	struct inode *ip = get(w, n);
 	size_t at;
 
-	act_fsync(w, n, true);
+	OK(fs_fsync(ip, true));
+	fs_iput(ip);
 	write_with(w, n, pos, len, FS_WRITE_DSYNC);
 	at = sim_nr_events(w->dev);
 	world_promise(&n->data_kept, at, w->op);
