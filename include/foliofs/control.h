@@ -25,13 +25,24 @@
  *		"thaw" or until the time is up (60 s); while frozen, sync is refused
  *	thaw
  *		goes on; "error" when nothing was frozen any more: what was copied is no good
- *	drop [INODE]
- *		drops clean cached data of all, or of one inode; "ok", then the number of bytes
  *	mark TEXT
  *		puts a mark into the block log (-o writelog) behind all that has ended
  *	shutdown
  *		drops all that is not durable, as a power cut would; everything fails until the
  *		unmount
+ *	drop [INODE [POSITION [LENGTH]]]
+ *		drops clean cached data of all, or of (a range of) one inode; "ok", then the number
+ *		of bytes
+ *	state INODE [POSITION [LENGTH]]
+ *		what of a file is cached, "key value" lines: cached, dirty, writeback (bytes),
+ *		evicted, recently_evicted (folios that are remembered), folios, budget (bytes,
+ *		0 = none), priority
+ *	set INODE KEY=VALUE...
+ *		budget=SIZE or none, priority=low, normal or high; until the unmount
+ *	frag [INODE]
+ *		"key value" lines: runs of free space, or extents of a file
+ *	trace [NUMBER]
+ *		"next NUMBER lost NUMBER", then the records of the trace ring from that number on
  *	wait
  *		answers when the file system has been unmounted and the image is free: "ok", or
  *		"error TEXT" if something could not be written

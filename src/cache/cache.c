@@ -154,6 +154,7 @@ void cache_fini(void)
 	ring_memory_set(NULL, 0);
 	index_fini();
 	policy_fini();
+	setting_fini();
 	mem_fini();
 	cache.ready = false;
 }

@@ -70,7 +70,13 @@ struct mapping {
 					 * (also while they are written again); atomic */
 	u32 error_seq;                  /* raised with every new write error (error cursor) */
 	u8 metadata;                    /* not counted in the dirty limits, not throttled */
+	u8 priority;                    /* enum cache_priority, atomic */
+	u64 budget;                     /* sectors, 0 = none; atomic */
+	u64 trim_at;                    /* where the next folio over budget is looked for; atomic */
 };
+
+/* What foliofsctl set says of a file: see setting.c. */
+enum cache_priority { CACHE_NORMAL, CACHE_LOW, CACHE_HIGH };
 
 struct cache_config {
 	u64 bytes;            /* for mem_init */
@@ -135,6 +141,21 @@ struct folio *cache_next(struct mapping *m, u64 *sector, u64 end);
 void cache_drop(struct mapping *m, u64 start, u64 end);
 /* Drop clean, unreferenced folios of the range only; returns sectors dropped. */
 u64 cache_drop_clean(struct mapping *m, u64 start, u64 end);
+
+/* ---- settings and state of one file (setting.c) ---- */
+
+/* Sets m->id and what was said of that id before. Once, before anything is cached. */
+void mapping_set_id(struct mapping *m, u64 id);
+/* budget_bytes 0: none. -ENOSPC when too many files have settings. Lasts until cache_fini(). */
+int cache_set(struct mapping *m, u64 budget_bytes, enum cache_priority priority);
+u64 cache_budget(const struct mapping *m, enum cache_priority *priority);
+
+/* In the words of cachestat(2): sectors; evicted ones in folios, as far as they are remembered. */
+struct cache_state {
+	u64 folios, cached, dirty, writeback;
+	u64 evicted, recently_evicted;
+};
+void cache_state(struct mapping *m, u64 start, u64 end, struct cache_state *out);
 
 /* ---- one folio (folio.c) ---- */
 

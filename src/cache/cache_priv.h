@@ -120,8 +120,13 @@ void policy_insert(struct folio *f);
  * dropped because its sectors are.
  */
 void policy_remove(struct folio *f, const u64 *evicted_from);
-/* Was the folio that began here evicted lately? Only s3fifo remembers; others say no. */
-bool policy_evicted_lately(u64 id, u64 index);
+/*
+ * Was the folio that began here evicted? 0 no, 1 yes, 2 yes and lately: it would be kept if it came
+ * back. Only s3fifo remembers; others say no.
+ */
+int policy_evicted(u64 id, u64 index);
+/* Takes a locked folio to where folios with these flags (FOLIO_HIGH, FOLIO_LOW, 0) belong. */
+void policy_refile(struct folio *f, u32 flags);
 /* mem_split() without the queues noticing: both halves stay where the folio was. Frozen folio. */
 struct folio *policy_split(struct folio *f);
 /* Somebody asked for it again; only for policies that want to know at once. */
@@ -131,10 +136,20 @@ void policy_demote(struct folio *f);
 /* Up to nr candidates for eviction of together about max_sectors, locked and with a reference each.
  * Looks at no more than *scan folios and lowers it by what it looked at; done when that is 0. */
 u32 policy_isolate(struct folio **out, u32 nr, u32 max_sectors, u64 *scan);
+/* The same among the folios of high priority. */
+u32 policy_isolate_high(struct folio **out, u32 nr, u32 max_sectors, u64 *scan);
+u64 policy_high_sectors(void);           /* atomic */
 u64 policy_sectors(void);                /* in all queues, atomic */
 u64 policy_overhead_bytes(void);
 int policy_init(const char *name, u64 sectors); /* -EINVAL, -ENOMEM */
 void policy_fini(void);
+
+/* ---- setting.c ---- */
+
+u32 mapping_policy_flags(const struct mapping *m);   /* FOLIO_HIGH, FOLIO_LOW or 0 */
+/* Evicts folios of a mapping that is over its budget; sectors that went, 0: no more now. */
+u64 mapping_trim(struct mapping *m);
+void setting_fini(void);
 
 /* ---- reclaim.c ---- */
 

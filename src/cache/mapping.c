@@ -203,7 +203,7 @@ static int publish(struct mapping *m, struct folio *f, u64 sector)
 {
 	int r;
 
-	folio_flags_set(f, FOLIO_LOCKED);
+	folio_flags_set(f, FOLIO_LOCKED | mapping_policy_flags(m));
 	folio_get(f);
 	rwlock_wrlock(&m->lock);
 	r = index_insert(m, f, sector);
@@ -242,6 +242,8 @@ int cache_add(struct mapping *m, u64 sector, unsigned order, unsigned flags, str
 	if (r)
 		return r;
 	__atomic_store_n(&f->last_hit, hit_place(f, asked), __ATOMIC_RELAXED);
+	if (unlikely(__atomic_load_n(&m->budget, __ATOMIC_RELAXED)))
+		mapping_trim(m);
 	*out = f;
 	return 0;
 }

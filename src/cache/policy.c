@@ -25,6 +25,8 @@ static struct {
 	struct mutex lock;
 	const struct policy_ops *ops;
 	u64 sectors; /* queued, atomic for readers */
+	struct folio_list high; /* folios with FOLIO_HIGH: the policy does not know them */
+	u64 high_sectors;       /* atomic for readers */
 } policy = { .lock = MUTEX_INIT(RANK_POLICY) };
 
 int policy_init(const char *name, u64 sectors)
@@ -33,7 +35,8 @@ int policy_init(const char *name, u64 sectors)
 		if (strcmp(name ? name : policies[0]->name, policies[i]->name) != 0)
 			continue;
 		policy.ops = policies[i];
-		policy.sectors = 0;
+		policy.sectors = policy.high_sectors = 0;
+		TAILQ_INIT(&policy.high);
 		return policy.ops->init(sectors);
 	}
 	return -EINVAL;
@@ -56,6 +59,18 @@ u64 policy_sectors(void)
 	return __atomic_load_n(&policy.sectors, __ATOMIC_RELAXED);
 }
 
+u64 policy_high_sectors(void)
+{
+	return __atomic_load_n(&policy.high_sectors, __ATOMIC_RELAXED);
+}
+
+static void count_high(const struct folio *f, int sign)
+{
+	u64 sectors = sign < 0 ? -(u64)folio_sectors(f) : folio_sectors(f);
+
+	__atomic_store_n(&policy.high_sectors, policy.high_sectors + sectors, __ATOMIC_RELAXED);
+}
+
 static void count(const struct folio *f, int sign)
 {
 	u64 sectors = sign < 0 ? -(u64)folio_sectors(f) : folio_sectors(f);
@@ -63,48 +78,86 @@ static void count(const struct folio *f, int sign)
 	__atomic_store_n(&policy.sectors, policy.sectors + sectors, __ATOMIC_RELAXED);
 }
 
+/* Under the lock, with the flags of its priority set. */
+static void enqueue(struct folio *f)
+{
+	if (folio_has(f, FOLIO_HIGH)) {
+		TAILQ_INSERT_HEAD(&policy.high, f, lru);
+		count_high(f, 1);
+		return;
+	}
+	policy.ops->insert(f);
+	if (folio_has(f, FOLIO_LOW))
+		policy.ops->demote(f);
+}
+
+static void dequeue(struct folio *f, const u64 *evicted_from)
+{
+	if (!folio_has(f, FOLIO_HIGH)) {
+		policy.ops->remove(f, evicted_from);
+		return;
+	}
+	TAILQ_REMOVE(&policy.high, f, lru);
+	count_high(f, -1);
+}
+
 void policy_insert(struct folio *f)
 {
 	mutex_lock(&policy.lock);
 	folio_flags_set(f, FOLIO_QUEUED);
 	count(f, 1);
-	policy.ops->insert(f);
+	enqueue(f);
 	mutex_unlock(&policy.lock);
 }
 
-bool policy_evicted_lately(u64 id, u64 index)
+int policy_evicted(u64 id, u64 index)
 {
-	bool lately;
+	int evicted;
 
-	if (!policy.ops->evicted_lately)
-		return false;
+	if (!policy.ops->evicted)
+		return 0;
 	mutex_lock(&policy.lock);
-	lately = policy.ops->evicted_lately(id, index);
+	evicted = policy.ops->evicted(id, index);
 	mutex_unlock(&policy.lock);
-	return lately;
+	return evicted;
 }
 
 void policy_remove(struct folio *f, const u64 *evicted_from)
 {
 	mutex_lock(&policy.lock);
 	ASSERT(folio_has(f, FOLIO_QUEUED));
-	policy.ops->remove(f, evicted_from);
+	dequeue(f, evicted_from);
 	count(f, -1);
 	folio_flags_clear(f, FOLIO_QUEUED);
 	mutex_unlock(&policy.lock);
 }
 
+void policy_refile(struct folio *f, u32 flags)
+{
+	mutex_lock(&policy.lock);
+	if (folio_has(f, FOLIO_QUEUED)) {
+		dequeue(f, NULL);
+		folio_flags_clear(f, FOLIO_HIGH | FOLIO_LOW);
+		folio_flags_set(f, flags);
+		enqueue(f);
+	}
+	mutex_unlock(&policy.lock);
+}
+
 struct folio *policy_split(struct folio *f)
 {
+	const u32 both = FOLIO_UNUSED | FOLIO_ERROR | FOLIO_HIGH | FOLIO_LOW;
 	struct folio *g;
 
 	mutex_lock(&policy.lock);
 	ASSERT(folio_has(f, FOLIO_QUEUED));
 	g = mem_split(f);
 	if (g) {
-		folio_flags_set(g, FOLIO_LOCKED | FOLIO_QUEUED |
-				   (folio_flags(f) & (FOLIO_UNUSED | FOLIO_ERROR)));
-		policy.ops->split(f, g);
+		folio_flags_set(g, FOLIO_LOCKED | FOLIO_QUEUED | (folio_flags(f) & both));
+		if (folio_has(f, FOLIO_HIGH))
+			TAILQ_INSERT_AFTER(&policy.high, f, g, lru);
+		else
+			policy.ops->split(f, g);
 	}
 	mutex_unlock(&policy.lock);
 	return g;
@@ -115,7 +168,7 @@ void policy_access(struct folio *f)
 	if (likely(!policy.ops->access))
 		return;
 	mutex_lock(&policy.lock);
-	if (folio_has(f, FOLIO_QUEUED))
+	if (folio_has(f, FOLIO_QUEUED) && !folio_has(f, FOLIO_HIGH))
 		policy.ops->access(f);
 	mutex_unlock(&policy.lock);
 }
@@ -123,11 +176,28 @@ void policy_access(struct folio *f)
 void policy_demote(struct folio *f)
 {
 	mutex_lock(&policy.lock);
-	if (folio_has(f, FOLIO_QUEUED)) {
+	if (folio_has(f, FOLIO_QUEUED) && !folio_has(f, FOLIO_HIGH)) {
 		policy.ops->demote(f);
 		stat_inc(STAT_CACHE_DEMOTIONS);
 	}
 	mutex_unlock(&policy.lock);
+}
+
+/* Those of high priority among themselves: as CLOCK. */
+static struct folio *high_victim(u64 *scan)
+{
+	struct folio *f;
+
+	while (*scan > 0 && (f = TAILQ_LAST(&policy.high, folio_list))) {
+		(*scan)--;
+		TAILQ_REMOVE(&policy.high, f, lru);
+		TAILQ_INSERT_HEAD(&policy.high, f, lru);
+		if (policy_used_again(f))
+			policy_cool(f);
+		else if (policy_may_go(f))
+			return f;
+	}
+	return NULL;
 }
 
 /* Locked and referenced, or let go. */
@@ -144,14 +214,15 @@ static bool isolate(struct folio *f)
 	return false;
 }
 
-u32 policy_isolate(struct folio **out, u32 nr, u32 max_sectors, u64 *scan)
+static u32 isolate_from(struct folio *(*victim)(u64 *scan), struct folio **out, u32 nr,
+			u32 max_sectors, u64 *scan)
 {
 	u64 some = MIN(*scan, (u64)SCAN_MAX), left = some;
 	u32 found = 0, sectors = 0;
 
 	mutex_lock(&policy.lock);
 	while (found < nr && sectors < max_sectors) {
-		struct folio *f = policy.ops->victim(&left);
+		struct folio *f = victim(&left);
 
 		if (!f)
 			break;
@@ -164,4 +235,14 @@ u32 policy_isolate(struct folio **out, u32 nr, u32 max_sectors, u64 *scan)
 	*scan -= left == some ? some : some - left;
 	mutex_unlock(&policy.lock);
 	return found;
+}
+
+u32 policy_isolate(struct folio **out, u32 nr, u32 max_sectors, u64 *scan)
+{
+	return isolate_from(policy.ops->victim, out, nr, max_sectors, scan);
+}
+
+u32 policy_isolate_high(struct folio **out, u32 nr, u32 max_sectors, u64 *scan)
+{
+	return isolate_from(high_victim, out, nr, max_sectors, scan);
 }

@@ -24,8 +24,8 @@ struct policy_ops {
 	void (*demote)(struct folio *f);
 	/* evicted_from: the id of its mapping, which may be gone; NULL if it was dropped. */
 	void (*remove)(struct folio *f, const u64 *evicted_from);
-	/* Is it remembered that this was evicted? NULL: nothing is. */
-	bool (*evicted_lately)(u64 id, u64 index);
+	/* As policy_evicted(). NULL: nothing is remembered. */
+	int (*evicted)(u64 id, u64 index);
 	/*
 	 * The next folio that should go and can (policy_may_go()), or NULL. It stays queued, at the
 	 * end where it is looked at last. Lowers *scan for every folio it looks at, and stops at 0.

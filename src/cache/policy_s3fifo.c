@@ -146,14 +146,15 @@ static bool ghost_take(u64 hash)
 	return false;
 }
 
-static bool s3_evicted_lately(u64 id, u64 index)
+static int s3_evicted(u64 id, u64 index)
 {
-	struct ghost *b = ghost_bucket(ghost_hash(id, index));
+	u64 hash = ghost_hash(id, index);
+	struct ghost *b = ghost_bucket(hash);
 
 	for (unsigned i = 0; i < GHOST_WAYS; i++)
-		if (ghost_is(&b[i], ghost_hash(id, index)))
-			return true;
-	return false;
+		if ((ghost_load(&b[i]) & GHOST_MASK) == ghost_print(hash))
+			return ghost_is(&b[i], hash) ? 2 : 1;
+	return 0;
 }
 
 /* ---- queues ---- */
@@ -264,6 +265,6 @@ const struct policy_ops policy_s3fifo = {
 	.demote = s3_demote,
 	.remove = s3_remove,
 	.victim = s3_victim,
-	.evicted_lately = s3_evicted_lately,
+	.evicted = s3_evicted,
 	.overhead_bytes = s3_overhead_bytes,
 };

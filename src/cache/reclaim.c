@@ -109,15 +109,16 @@ static void ask_for_progress(void)
 
 /* ---- evicting ---- */
 
-/* Evicts about so many sectors; returns how many went. One pass over the queues at most. */
-static u64 evict_sectors(u64 want)
+typedef u32 (*isolate_fn)(struct folio **out, u32 nr, u32 max_sectors, u64 *scan);
+
+static u64 evict_from(isolate_fn isolate, u64 want, u64 scan)
 {
 	struct folio *batch[BATCH_FOLIOS];
-	u64 scan = policy_sectors() + BATCH_FOLIOS, gone = 0;
+	u64 gone = 0;
 
 	while (gone < want) {
-		u32 n = policy_isolate(batch, BATCH_FOLIOS,
-				       (u32)MIN(want - gone, (u64)BATCH_SECTORS), &scan);
+		u32 n = isolate(batch, BATCH_FOLIOS, (u32)MIN(want - gone, (u64)BATCH_SECTORS),
+				&scan);
 
 		if (n == 0 && scan == 0)
 			break;
@@ -125,6 +126,19 @@ static u64 evict_sectors(u64 want)
 			gone += folio_half_cold(batch[i]) ? mapping_evict_cold(batch[i]) :
 							    mapping_evict(batch[i]);
 	}
+	return gone;
+}
+
+/*
+ * Evicts about so many sectors; returns how many went. One pass over the queues at most; those of
+ * high priority only if nothing else could go.
+ */
+static u64 evict_sectors(u64 want)
+{
+	u64 gone = evict_from(policy_isolate, want, policy_sectors() + BATCH_FOLIOS);
+
+	if (gone == 0 && policy_high_sectors() > 0)
+		gone = evict_from(policy_isolate_high, want, 2 * policy_high_sectors());
 	return gone;
 }
 

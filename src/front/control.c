@@ -30,9 +30,9 @@
 #include "base/time.h"
 #include "foliofs/control.h"
 #include "front/control.h"
+#include "front/control_cache.h"
 #include "front/front.h"
 #include "stat/stat.h"
-#include "stat/trace.h"
 
 #define WAITERS_MAX 16u
 #define CLIENT_TIMEOUT_S 5
@@ -171,51 +171,6 @@ static int thaw_wait_ms(const struct control *c)
 	return c->thaw_ns <= now ? 0 : (int)((c->thaw_ns - now) / NS_PER_MS + 1);
 }
 
-static int run_drop(struct control *c, const char *arg, FILE *out)
-{
-	struct fs *fs = c->front->fs;
-	struct inode *ip = NULL;
-	u64 ino, bytes;
-	int err;
-
-	if (*arg) {
-		err = parse_u64(arg, 1, UINT64_MAX, &ino);
-		if (!err)
-			err = fs_iget(fs, ino, &ip);
-		if (err)
-			return err;
-	}
-	bytes = fs_drop_cache(fs, ip);
-	if (ip)
-		fs_iput(ip);
-	fprintf(out, "%llu\n", (unsigned long long)bytes);
-	return 0;
-}
-
-/* arg: the number of the first record that is wanted. "next NUMBER lost NUMBER", then records. */
-static int run_trace(struct control *c, const char *arg, FILE *out)
-{
-	char *text = NULL;
-	size_t len;
-	u64 next = 0, lost;
-	FILE *f;
-	int err = *arg ? parse_u64(arg, 0, UINT64_MAX, &next) : 0;
-
-	(void)c;
-	if (err)
-		return err;
-	f = open_memstream(&text, &len);
-	if (!f)
-		return -ENOMEM;
-	stat_trace_print(&next, &lost, f);
-	err = fclose(f) ? -ENOMEM : 0;
-	if (!err)
-		fprintf(out, "next %llu lost %llu\n%s", (unsigned long long)next,
-			(unsigned long long)lost, text);
-	free(text);
-	return err;
-}
-
 static int run_mark(struct control *c, const char *arg, FILE *out)
 {
 	(void)out;
@@ -231,9 +186,9 @@ static int run_shutdown(struct control *c, const char *arg, FILE *out)
 }
 
 static const struct command commands[] = {
-	{ "stats", run_stats }, { "info", run_info }, { "sync", run_sync }, { "drop", run_drop },
-	{ "trace", run_trace }, { "freeze", run_freeze }, { "thaw", run_thaw },
-	{ "mark", run_mark }, { "shutdown", run_shutdown },
+	{ "stats", run_stats }, { "info", run_info }, { "sync", run_sync },
+	{ "freeze", run_freeze }, { "thaw", run_thaw }, { "mark", run_mark },
+	{ "shutdown", run_shutdown },
 };
 
 static void send_all(int fd, const char *text, size_t len)
@@ -259,13 +214,17 @@ static void send_status(int fd, int err)
 	send_all(fd, line, strlen(line));
 }
 
-static void run_command(struct control *c, int fd, const struct command *cmd, const char *arg)
+/* Runs a command of this file, or one of control_cache.c. */
+static void run_command(struct control *c, int fd, const struct command *own, control_fn other,
+			const char *arg)
 {
 	char *text = NULL;
 	size_t len = 0;
 	FILE *out = open_memstream(&text, &len);
-	int err = out ? cmd->run(c, arg, out) : -ENOMEM;
+	int err = -ENOMEM;
 
+	if (out)
+		err = own ? own->run(c, arg, out) : other(c->front, arg, out);
 	if (out && fclose(out) && !err)
 		err = -ENOMEM;
 	send_status(fd, err);
@@ -277,6 +236,7 @@ static void run_command(struct control *c, int fd, const struct command *cmd, co
 /* True if the connection is kept. */
 static bool serve_line(struct control *c, int fd, char *line)
 {
+	const struct command *own = NULL;
 	char *arg = strchr(line, ' ');
 
 	if (arg)
@@ -285,11 +245,12 @@ static bool serve_line(struct control *c, int fd, char *line)
 		c->waiters[c->nr_waiters++] = fd;
 		return true;
 	}
-	for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
-		if (strcmp(commands[i].name, line) == 0) {
-			run_command(c, fd, &commands[i], arg ? arg : "");
-			return false;
-		}
+	for (size_t i = 0; i < ARRAY_LEN(commands) && !own; i++)
+		if (strcmp(commands[i].name, line) == 0)
+			own = &commands[i];
+	if (own || control_cache_command(line)) {
+		run_command(c, fd, own, control_cache_command(line), arg ? arg : "");
+		return false;
 	}
 	send_status(fd, -EINVAL);
 	return false;

@@ -218,11 +218,23 @@ static int read_gather(struct front_file *f, u64 pos, u64 len, struct read_answe
 	return MIN(n, 0);
 }
 
-static void read_put(struct read_answer *ra)
+/*
+ * handed_over: the kernel keeps the bytes in its own page cache. What has been read to its end is
+ * of no more use here.
+ */
+static void read_put(struct read_answer *ra, bool handed_over)
 {
-	for (unsigned i = 0; i < ra->nr; i++)
-		if (ra->slices[i].folio)
-			folio_put(ra->slices[i].folio);
+	for (unsigned i = 0; i < ra->nr; i++) {
+		const struct iomap_slice *s = &ra->slices[i];
+		struct folio *f = s->folio;
+
+		if (!f)
+			continue;
+		if (handed_over &&
+		    (const u8 *)s->data + s->len == (u8 *)folio_data(f) + folio_bytes(f))
+			cache_demote(f);
+		folio_put(f);
+	}
 }
 
 static int read_send(struct req *rq, struct read_answer *ra)
@@ -252,7 +264,7 @@ int op_read(struct req *rq)
 	err = read_gather(f, in->offset, MIN_T(u64, in->size, PROTO_MAX_WRITE), &ra);
 	if (err == 0 || (ra.bytes > 0 && f->direct))
 		err = read_send(rq, &ra);
-	read_put(&ra);
+	read_put(&ra, !f->direct && err == 0);
 	return err;
 }
 

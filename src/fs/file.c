@@ -269,9 +269,25 @@ s64 fs_seek(struct inode *ip, u64 pos, int whence)
 	return r;
 }
 
+u64 fs_size(const struct inode *ip)
+{
+	return inode_size(ip);
+}
+
+struct mapping *fs_mapping(struct inode *ip)
+{
+	return file_is_regular(ip) ? NULL : &ip->file.mapping;
+}
+
 u64 fs_drop_cache(struct fs *fs UNUSED, struct inode *ip)
 {
-	if (!ip)
-		return cache_evict(cache_bytes());
-	return cache_drop_clean(&ip->file.mapping, 0, UINT64_MAX) << SECTOR_SHIFT;
+	return ip ? fs_drop_range(ip, 0, UINT64_MAX) : cache_evict(cache_bytes());
+}
+
+u64 fs_drop_range(struct inode *ip, u64 pos, u64 len)
+{
+	u64 end = len > UINT64_MAX - pos ? UINT64_MAX : pos + len;
+
+	return cache_drop_clean(&ip->file.mapping, bytes_to_sectors_up(pos),
+				end == UINT64_MAX ? end : end >> SECTOR_SHIFT) << SECTOR_SHIFT;
 }

@@ -227,6 +227,19 @@ int fs_flush(struct inode *ip, u32 *error_cursor);
 s64 fs_seek(struct inode *ip, u64 pos, int whence);
 /* Drop clean cached data of an inode or (NULL) of all. Returns bytes. */
 u64 fs_drop_cache(struct fs *fs, struct inode *ip);
+/* The same for the folios that lie wholly in a range. */
+u64 fs_drop_range(struct inode *ip, u64 pos, u64 len);
+u64 fs_size(const struct inode *ip);     /* in memory, bytes */
+/* The mapping of a regular file, for cache_set() and cache_state(); NULL for others. */
+struct mapping *fs_mapping(struct inode *ip);
+
+/* How long the pieces are, in sectors. gaps: extents that do not follow the one before on disk. */
+struct fs_frag_file { u64 extents, gaps, sectors, longest; };
+int fs_frag_file(struct inode *ip, struct fs_frag_file *out);
+/* by_order[k]: free sectors in runs of 2^k up to 2^(k+1) - 1, the last also in longer ones. */
+#define FS_FRAG_ORDERS 19u
+struct fs_frag_space { u64 runs, sectors, longest, by_order[FS_FRAG_ORDERS]; };
+int fs_frag_space(struct fs *fs, struct fs_frag_space *out);
 
 /* ---- xattrs ---- */
 /*

@@ -38,7 +38,7 @@ void iomap_file_init(struct iomap_file *f, const struct iomap_ops *ops, struct b
 		     u64 ino)
 {
 	mapping_init(&f->mapping, &iomap_mapping_ops, f);
-	f->mapping.id = ino;
+	mapping_set_id(&f->mapping, ino);
 	f->ops = ops;
 	f->dev = dev;
 	f->size = 0;

@@ -36,6 +36,8 @@ enum folio_flag {
 	FOLIO_QUEUED    = 1u << 12, /* in a queue of the eviction policy; set under RANK_POLICY */
 	FOLIO_MAIN      = 1u << 13, /* that queue is the main one (s3fifo) */
 	FOLIO_UNUSED    = 1u << 14, /* read ahead and not asked for yet */
+	FOLIO_HIGH      = 1u << 15, /* of a file with high priority: goes when nothing else can */
+	FOLIO_LOW       = 1u << 16, /* of a file with low priority: goes before all others */
 	/* One bit for each eighth of the folio that was used again, set with FOLIO_ACCESSED. */
 	FOLIO_HEAT      = 0xffu << 24,
 };

@@ -59,6 +59,39 @@ check 'drop drops a file' "$CTL" drop "$mnt/f"
 check_says '^dropped 4 MiB' 'drop tells how much'
 check 'drop drops a mount' "$CTL" drop "$mnt"
 check_equal "$sum" "$(md5sum <"$mnt/f")" 'what was dropped is read again'
+cat "$mnt/f" >/dev/null
+check 'cache tells the state of a file' "$CTL" cache "$mnt/f"
+check_says '^cached +4 MiB' 'what is cached'
+check_says '^dirty +0 B' 'what is dirty'
+check 'cache takes a range' "$CTL" cache "$mnt/f" 1m+1m
+check_says '^cached +1 MiB' 'and tells of it only'
+check 'drop takes a range' "$CTL" drop "$mnt" "$mnt/f" 0+2m
+check_says '^dropped 2 MiB' 'and drops no more'
+check 'set gives a budget and a priority' "$CTL" set "$mnt" "$mnt/f" budget=1m priority=high
+check 'cache shows them' "$CTL" cache "$mnt/f"
+check_says '^budget +1 MiB' 'the budget'
+check_says '^priority +high' 'the priority'
+cat "$mnt/f" >/dev/null
+"$CTL" cache "$mnt/f" >"$T_OUT"
+check_says '^cached +1 MiB' 'the budget is kept'
+check 'set takes it back' "$CTL" set "$mnt/f" budget=none priority=normal
+check_fails 2 'an unknown setting is refused' "$CTL" set "$mnt/f" budget=lots
+check_says "bad setting 'budget=lots'" 'and named'
+check_fails 2 'a range that is none is refused' "$CTL" drop "$mnt" "$mnt/f" x+y
+check_fails 1 'the settings of a folder are refused' "$CTL" set "$mnt" budget=1m
+check 'frag tells of a file' "$CTL" frag "$mnt/f"
+check_says '^extents +1$' 'that was written in one go: one extent'
+check 'frag tells of free space' "$CTL" frag "$mnt"
+check_says '^longest' 'its longest run'
+check 'trace prints' "$CTL" trace "$mnt"
+check_says ' read [0-9]+ 0 [0-9]+$' 'what was read'
+(sleep 0.5; cat "$mnt/f" >/dev/null) &
+check 'trace -r records' "$CTL" trace -r -t 2 "$mnt"
+check_says '^foliofs-trace 1$' 'a trace of cache use'
+check_says '^r [0-9]+ 0 [0-9]+$' 'with what was read meanwhile'
+(sleep 0.5; cat "$mnt/f" >/dev/null) &
+check 'top prints' "$CTL" top -i 2 -c 1 "$mnt"
+check_says "^ +$(stat -c %i "$mnt/f") " 'the file that is read'
 check 'info knows a mount by its folder' "$CTL" info "$mnt"
 check_says 'mount.free_bytes' 'and tells how much is free'
 check 'dump reads a mounted image' "$CTL" dump "$img" super

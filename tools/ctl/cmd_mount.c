@@ -1,6 +1,5 @@
 /*
- * Commands for a mounted file system that print little: sync, freeze, thaw, drop, mark, shutdown,
- * umount.
+ * Commands for a mounted file system that print little: sync, freeze, thaw, mark, shutdown, umount.
  *
  * Rules
  * 1. umount: the connection that waits is there before the mount goes, so that the daemon's last
@@ -12,7 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -66,32 +64,6 @@ int cmd_thaw(int argc, char **argv)
 	if (argc != 2)
 		return ctl_usage("thaw takes one MOUNT");
 	return ctl_ask(argv[1], "thaw", NULL);
-}
-
-int cmd_drop(int argc, char **argv)
-{
-	char command[64] = "drop", text[SIZE_TEXT_MAX], *answer = NULL;
-	struct mountinfo m;
-	struct stat st;
-	int status;
-	u64 bytes;
-
-	if (argc != 2)
-		return ctl_usage("drop takes one MOUNT or PATH");
-	status = ctl_find_mount(argv[1], &m);
-	if (status)
-		return status;
-	if (lstat(argv[1], &st))
-		return ctl_fail("%s: %s", argv[1], err_text(errno));
-	if (st.st_ino != 1)
-		snprintf(command, sizeof(command), "drop %llu", (unsigned long long)st.st_ino);
-	status = ctl_ask(argv[1], command, &answer);
-	if (status == CTL_OK) {
-		bytes = strtoull(answer ? answer : "0", NULL, 10);
-		printf("dropped %s\n", size_to_text(bytes, text));
-	}
-	free(answer);
-	return status;
 }
 
 int cmd_mark(int argc, char **argv)

@@ -27,6 +27,10 @@ int ctl_answer(int fd, char **text);
 int ctl_ask(const char *path, const char *command, char **text);
 
 int cmd_stats(int argc, char **argv);
+int cmd_top(int argc, char **argv);
+int cmd_cache(int argc, char **argv);
+int cmd_set(int argc, char **argv);
+int cmd_frag(int argc, char **argv);
 int cmd_trace(int argc, char **argv);
 int cmd_sync(int argc, char **argv);
 int cmd_freeze(int argc, char **argv);

@@ -25,9 +25,16 @@ static const struct command {
 	{ "freeze", "[-t SECONDS] MOUNT",
 	  "write everything, then nothing more until thaw (60 s): copy the image", cmd_freeze },
 	{ "thaw", "MOUNT", "go on after freeze; fails when the time was up before", cmd_thaw },
-	{ "drop", "MOUNT | PATH", "drop clean cached data of a mount, or of one file", cmd_drop },
 	{ "mark", "MOUNT TEXT", "put a mark into the block log (-o writelog)", cmd_mark },
 	{ "shutdown", "MOUNT", "drop all that is not durable, as a power cut would", cmd_shutdown },
+	{ "top", "[-i SECONDS] [-n COUNT] [-c TIMES] MOUNT",
+	  "files that are read and written most", cmd_top },
+	{ "cache", "PATH [RANGE]", "what of a file is cached, dirty, evicted", cmd_cache },
+	{ "drop", "MOUNT | [MOUNT] PATH [RANGE]",
+	  "drop clean cached data of a mount, a file, a part of it", cmd_drop },
+	{ "set", "[MOUNT] PATH budget=SIZE|none priority=low|normal|high",
+	  "how much of the cache a file may have, and when it goes", cmd_set },
+	{ "frag", "MOUNT | PATH", "how long free runs, or a file's extents, are", cmd_frag },
 	{ "umount", "MOUNT", "unmount, and wait until the image is clean and free", cmd_umount },
 };
 
