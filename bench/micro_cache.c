@@ -184,7 +184,7 @@ static void start(u64 nr_sectors, unsigned order)
 {
 	/* A reserve and a tail stay free. */
 	struct cache_config cfg = {
-		.bytes = (nr_sectors << SECTOR_SHIFT) + (64u << 20),
+		.bytes = (nr_sectors << SECTOR_SHIFT) + (18u << 20),
 		.max_order = FOLIO_MAX_ORDER,
 	};
 

@@ -38,7 +38,7 @@ static struct {
 	u32 paused;
 } th;
 
-static __thread u64 debt_ns;
+static __thread s64 debt_ns; /* below 0: slept too long the last time */
 
 void throttle_init(const struct cache_config *cfg, u64 sectors)
 {
@@ -158,14 +158,18 @@ static bool over_hard(u32 nr)
 	return dirty > 0 && dirty + nr > th.hard;
 }
 
-/* Sleeps its debt, or until the dirty sectors are below the set point. */
+/*
+ * Sleeps its debt, or until the dirty sectors are below the set point. What the sleep was too long
+ * is taken off the next debt: a writer of small pieces, who sleeps often, gets no less than one of
+ * large pieces.
+ */
 static void sleep_debt(void)
 {
-	u64 until = now_ns() + debt_ns, now;
+	u64 start = now_ns(), until = start + (u64)MAX(debt_ns, (s64)0), now;
 
 	while ((now = now_ns()) < until && dirty_now() > set_point())
 		reclaim_wait_ms(reclaim_epoch(), (until - now) / NS_PER_MS + 1);
-	debt_ns = 0;
+	debt_ns = now < until ? 0 : MAX(debt_ns - (s64)(now - start), -(s64)PAUSE_MAX_NS);
 }
 
 static int wait_below_hard(struct mapping *m, u32 nr)
@@ -203,7 +207,7 @@ static int pause_writer(struct mapping *m, u32 nr)
 
 int cache_throttle(struct mapping *m, u32 nr)
 {
-	u64 dirty = dirty_now();
+	u64 dirty = dirty_now(), owed;
 
 	if (m->metadata || dirty + nr <= th.background)
 		return 0;
@@ -212,8 +216,10 @@ int cache_throttle(struct mapping *m, u32 nr)
 		debt_ns = 0;
 		return 0;
 	}
-	debt_ns = MIN_T(u64, debt_ns + pause_ns(dirty + nr, nr), PAUSE_MAX_NS);
-	if (debt_ns < PAUSE_MIN_NS && !over_hard(nr))
+	owed = pause_ns(dirty + nr, nr);
+	stat_add(STAT_THROTTLE_OWED_NS, owed);
+	debt_ns = MIN_T(s64, debt_ns + (s64)owed, (s64)PAUSE_MAX_NS);
+	if (debt_ns < (s64)PAUSE_MIN_NS && !over_hard(nr))
 		return 0;
 	return pause_writer(m, nr);
 }

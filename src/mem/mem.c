@@ -39,8 +39,9 @@
 
 #define HUGE_SIZE (2ull << 20)
 #define RESERVE_ORDER 2u   /* a tree node: NODE_SECTORS == 1 << 2 */
-#define CHUNK_FOLIOS 1024u /* descriptors allocated at once: 64 KiB */
+#define CHUNK_FOLIOS 1024u /* descriptors that come into use at once: 64 KiB */
 #define MEM_MIN_BYTES (1ull << 20)
+#define TABLE_HUGE (16ull << 20) /* tables from here on are in huge pages */
 
 static_assert(1u << RESERVE_ORDER == NODE_SECTORS, "the reserve is in runs of one node");
 
@@ -54,11 +55,6 @@ enum frame_tag {
 };
 #define FRAME_TAG_SHIFT 3
 
-struct chunk {
-	struct chunk *next;
-	struct folio *folios;
-};
-
 static struct {
 	struct mutex lock;
 	u64 *word;            /* frame words */
@@ -71,8 +67,8 @@ static struct {
 	struct freemap free[FOLIO_NR_ORDERS];
 	u32 nr_folios[FOLIO_NR_ORDERS]; /* atomic for readers */
 	struct folio *spare;  /* free descriptors, linked by lru.tqe_next */
-	struct chunk *chunks;
-	u32 nr_chunks;        /* atomic for readers */
+	struct folio *folios; /* room for one each frame, used from the start in chunks */
+	u32 nr_chunks;        /* in use; atomic for readers */
 } mem = { .lock = MUTEX_INIT(RANK_MEM) };
 
 u8 *mem_arena;
@@ -160,23 +156,14 @@ static void block_give(u32 frame, unsigned order)
 
 static bool spare_refill(void)
 {
-	struct chunk *c = malloc(sizeof(*c));
-	size_t bytes = CHUNK_FOLIOS * sizeof(struct folio);
+	struct folio *chunk = mem.folios + (u64)mem.nr_chunks * CHUNK_FOLIOS;
 
-	if (!c)
+	if ((u64)mem.nr_chunks * CHUNK_FOLIOS >= mem.nr_frames)
 		return false;
-	c->folios = aligned_alloc(sizeof(struct folio), bytes);
-	if (!c->folios) {
-		free(c);
-		return false;
-	}
-	memset(c->folios, 0, bytes);
 	for (u32 i = CHUNK_FOLIOS; i-- > 0;) {
-		c->folios[i].lru.tqe_next = mem.spare;
-		mem.spare = &c->folios[i];
+		chunk[i].lru.tqe_next = mem.spare;
+		mem.spare = &chunk[i];
 	}
-	c->next = mem.chunks;
-	mem.chunks = c;
 	__atomic_store_n(&mem.nr_chunks, mem.nr_chunks + 1, __ATOMIC_RELAXED);
 	return true;
 }
@@ -479,17 +466,40 @@ static int arena_map(u64 bytes)
 	return 0;
 }
 
+/*
+ * Address space that comes into being where it is touched; in huge pages if it is so large that
+ * looking up its pages would be felt at each hit.
+ */
+static void *table_map(u64 bytes)
+{
+	u8 *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (at == MAP_FAILED)
+		return NULL;
+	if (bytes >= TABLE_HUGE && madvise(at, bytes, MADV_HUGEPAGE))
+		log_debug("a table gets no transparent huge pages: %s", err_text(errno));
+	return at;
+}
+
+static u64 words_bytes(void)
+{
+	return (u64)mem.nr_frames * sizeof(u64);
+}
+
+static u64 folios_bytes(void)
+{
+	return ALIGN_UP((u64)mem.nr_frames, (u64)CHUNK_FOLIOS) * sizeof(struct folio);
+}
+
 static int tables_alloc(void)
 {
-	size_t bytes = mem.nr_frames * sizeof(u64);
 	int err;
 
-	mem.word = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (mem.word == MAP_FAILED) {
-		mem.word = NULL;
+	mem.word = table_map(words_bytes());
+	mem.folios = table_map(folios_bytes());
+	if (!mem.word || !mem.folios)
 		return -ENOMEM;
-	}
 	for (unsigned k = 0; k <= mem.max_order; k++) {
 		err = freemap_init(&mem.free[k], DIV_ROUND_UP(mem.nr_frames, 1u << k));
 		if (err)
@@ -503,8 +513,11 @@ static void tables_free(void)
 	for (unsigned k = 0; k < FOLIO_NR_ORDERS; k++)
 		freemap_fini(&mem.free[k]);
 	if (mem.word)
-		munmap(mem.word, mem.nr_frames * sizeof(u64));
+		munmap(mem.word, words_bytes());
+	if (mem.folios)
+		munmap(mem.folios, folios_bytes());
 	mem.word = NULL;
+	mem.folios = NULL;
 	if (mem_arena)
 		munmap(mem_arena, mem_total_bytes());
 	mem_arena = NULL;
@@ -571,13 +584,6 @@ void mem_fini(void)
 	ASSERT(mem.nr_free == mem.nr_frames);
 	ASAN_UNPOISON_MEMORY_REGION(mem_arena, mem_total_bytes());
 	tables_free();
-	while (mem.chunks) {
-		struct chunk *c = mem.chunks;
-
-		mem.chunks = c->next;
-		free(c->folios);
-		free(c);
-	}
 	mem.spare = NULL;
 	mem.nr_chunks = mem.nr_free = mem.nr_big = mem.nr_frames = 0;
 }

@@ -90,6 +90,7 @@
 	C(WRITEBACK_SECTORS, "writeback_written", "", "sectors", "dirty sectors written back")     \
 	C(WRITEBACK_ERRORS, "writeback_errors", "", "sectors", "sectors that could not be written")\
 	C(THROTTLE_PAUSES, "throttle_pauses", "", "", "pauses of writers at the dirty limit")      \
+	C(THROTTLE_OWED_NS, "throttle_owed", "", "ns", "pauses that the dirty limits asked for")   \
 	C(THROTTLE_NS, "throttle_time", "", "ns", "time that writers were paused")                 \
 	/* journal */                                                                              \
 	C(HANDLES, "handles", "", "", "metadata changes published")                                \

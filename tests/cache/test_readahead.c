@@ -182,6 +182,28 @@ START_TEST(readahead_that_nobody_asked_for_is_counted_as_wasted)
 }
 END_TEST
 
+/* Wherever a sequential reader is, what it reads next was asked for a whole window before. */
+START_TEST(the_next_window_is_under_way_before_the_current_one_is_used_up)
+{
+	u64 started = 0, nr_windows = 0, window_start = 0;
+
+	begin(256 * MIB);
+	for (u64 s = 0; s < 8192; s += 4) {
+		read_at(s, 4, 1 << 20);
+		for (u32 i = 0; i < nr_asked; i++)
+			started = MAX(started, asked[i].index + order_sectors(asked[i].order));
+		nr_windows += ra.start != window_start;
+		window_start = ra.start;
+		/* The window last started lies wholly before the reader. */
+		ck_assert_uint_ge(ra.start, s + 4);
+		ck_assert_uint_ge(started, ra.start + ra.len);
+		nr_asked = 0;
+	}
+	ck_assert_uint_ge(nr_windows, 10);
+	finish(&map);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("readahead");
@@ -195,5 +217,6 @@ int main(void)
 	check_add(s, a_large_random_read_gets_large_folios);
 	check_add(s, in_a_full_small_cache_readahead_goes_on_without_waiting);
 	check_add(s, readahead_that_nobody_asked_for_is_counted_as_wasted);
+	check_add(s, the_next_window_is_under_way_before_the_current_one_is_used_up);
 	return check_main(s);
 }
