@@ -34,10 +34,12 @@ static int find_super(struct check *c)
 		return r;
 	if (!r)
 		return 0;
-	if (super_find_copy(c->dev, &c->geo, &sector))
+	if (super_find_copy(c->dev, r == -EINVAL, &c->geo, &sector))
 		return r;
-	report(c, CHECK_SUPER, 0, 0, "superblock: %s; using the copy at sector %" PRIu64,
-	       super_error(r), sector);
+	/* Somebody may have taken the device for something else. */
+	report_fix(c, CHECK_SUPER,
+		   (struct fix){ .kind = r == -EINVAL ? FIX_SUPER_FOUND : FIX_SUPER },
+		   "superblock: %s; using the copy at sector %" PRIu64, super_error(r), sector);
 	return 0;
 }
 
@@ -60,41 +62,89 @@ static void check_copies(struct check *c)
 		memcpy(g.label, c->geo.label, sizeof(g.label));
 		if (!r && copy == expect && memcmp(&g, &c->geo, sizeof(g)) == 0)
 			continue;
-		report(c, CHECK_SUPER_COPY, 0, at, "copy of the superblock at sector %" PRIu64
-		       ": %s", at, r ? super_error(r) : "differs");
+		report_fix(c, CHECK_SUPER_COPY,
+			   (struct fix){ .kind = FIX_SUPER, .sector = at, .a = expect },
+			   "copy of the superblock at sector %" PRIu64 ": %s", at,
+			   r ? super_error(r) : "differs");
 	}
 }
 
 /* ---- journal and root sector ---- */
 
+static void check_heads(struct check *c, int err)
+{
+	struct fix fix = { .kind = err == -EBADMSG ? FIX_LOG_HEAD : FIX_LOG_RESET,
+			   .sector = c->geo.jnl_sector };
+
+	if (err)
+		report_fix(c, CHECK_JOURNAL, fix, "journal: %s",
+			   err == -EBADMSG ? "one of the two headers is damaged"
+					   : "no valid header");
+}
+
+static int check_log(struct check *c, const struct fmt_jnl_head *head)
+{
+	u64 seq, newest;
+	int r = log_beyond_end(c->dev, &c->geo, head, &seq, &newest);
+
+	if (r <= 0)
+		return r;
+	report_fix(c, CHECK_JOURNAL_LOST,
+		   (struct fix){ .kind = FIX_LOG_REPLAY, .sector = c->geo.jnl_sector },
+		   "journal: transaction %" PRIu64 " is damaged, and others up to %" PRIu64
+		   " were made after it", seq, newest);
+	return 0;
+}
+
 static int open_reader(struct check *c)
 {
 	struct fmt_jnl_head head;
-	int r = reader_jnl_head(c->dev, &c->geo, &head);
+	int r = reader_jnl_head(c->dev, &c->geo, &head), lost = 0;
 	bool replay;
 
 	if (r == -ENOMEM)
 		return r;
-	if (r)
-		report(c, CHECK_JOURNAL, 0, c->geo.jnl_sector, "journal: %s",
-		       r == -EBADMSG ? "one of the two headers is damaged" : "no valid header");
+	check_heads(c, r);
+	/* A clean log has nothing that anybody needs, if its header is the newest one. */
+	if (r != -EUCLEAN && !c->opts->no_replay && (r == -EBADMSG || !get32(head.clean)))
+		lost = check_log(c, &head);
+	if (lost)
+		return lost;
 	replay = r != -EUCLEAN && !get32(head.clean) && !c->opts->no_replay;
 	r = reader_init(&c->rd, c->dev, &c->geo, replay, &c->res->recovery);
 	c->res->replayed = replay && !r;
 	if (!r || r == -ENOMEM || !replay)
 		return r;
-	report(c, CHECK_JOURNAL, 0, c->geo.jnl_sector, "journal: can't be replayed: %s",
-	       err_text(r));
+	report_fix(c, CHECK_JOURNAL,
+		   (struct fix){ .kind = FIX_LOG_RESET, .sector = c->geo.jnl_sector },
+		   "journal: can't be replayed: %s", err_text(r));
 	return reader_init(&c->rd, c->dev, &c->geo, false, NULL);
+}
+
+static void check_root_copy(struct check *c)
+{
+	struct fmt_geo g = { 0 };
+	int r = fmt_super_decode(&c->root->super, &g);
+
+	if (!r && memcmp(&g, &c->geo, sizeof(g)) == 0)
+		return;
+	/* Images made before there was a copy have nothing there. */
+	if (r == -EINVAL && get64(c->root->super.csum) == 0)
+		return;
+	report_fix(c, CHECK_SUPER_COPY,
+		   (struct fix){ .kind = FIX_ROOT_SUPER, .sector = c->geo.root_sector },
+		   "copy of the superblock in the root sector: %s", r ? super_error(r) : "differs");
 }
 
 static bool load_root(struct check *c)
 {
 	int r = reader_get(&c->rd, c->geo.root_sector, FMT_KIND_ROOT, c->root);
 
+	c->root_known = r == 0;
 	if (r)
-		report(c, CHECK_ROOT, 0, c->geo.root_sector, "root sector: %s",
-		       r == -EBADMSG ? "wrong checksum" : r == -EUCLEAN ? "damaged" : err_text(r));
+		report_fix(c, r == -EIO ? CHECK_READ : CHECK_ROOT,
+			   (struct fix){ .kind = FIX_ROOT, .sector = c->geo.root_sector },
+			   "root sector: %s", damage_text(r));
 	return r == 0;
 }
 
@@ -106,11 +156,44 @@ static int alloc_tables(struct check *c)
 
 	c->used = calloc(words, sizeof(u64));
 	c->data = calloc(words, sizeof(u64));
+	c->past_end = calloc(words, sizeof(u64));
+	c->mine = calloc(BITMAP_WORDS(c->geo.nr_sectors / NODE_SECTORS), sizeof(u64));
 	c->root = aligned_alloc(SECTOR_SIZE, SECTOR_SIZE);
-	return c->used && c->data && c->root ? 0 : -ENOMEM;
+	return c->used && c->data && c->past_end && c->mine && c->root ? 0 : -ENOMEM;
 }
 
-static int run_passes(struct check *c)
+static int passes_over_trees(struct check *c)
+{
+	int r = check_trees(c);
+
+	if (!r && !check_stopped(c))
+		check_links(c);
+	if (!r && !check_stopped(c))
+		r = check_space(c);
+	if (!r && c->opts->data && !check_stopped(c))
+		r = check_data(c);
+	return r;
+}
+
+int check_begin(struct check *c)
+{
+	int r = find_super(c);
+
+	if (r)
+		return r;
+	c->res->geo = c->geo;
+	if (c->geo.nr_sectors > blk_sectors(c->dev)) {
+		report(c, CHECK_DEVICE_SIZE, 0, CHECK_NO_SECTOR,
+		       "the file system has %" PRIu64 " sectors, the device %" PRIu64,
+		       c->geo.nr_sectors, blk_sectors(c->dev));
+		c->res->stopped = true;
+		return 0;
+	}
+	check_copies(c);
+	return 0;
+}
+
+int check_passes(struct check *c)
 {
 	int r = alloc_tables(c);
 
@@ -120,50 +203,39 @@ static int run_passes(struct check *c)
 	if (r)
 		return r;
 	progress(c, 1, 1, 1);
-	if (!load_root(c)) {
-		c->res->stopped = true;
-		return 0;
-	}
 	mark_group_metadata(c);
-	r = check_trees(c);
-	if (!r && !check_stopped(c))
-		check_links(c);
-	if (!r && !check_stopped(c))
-		r = check_space(c);
-	return r;
+	if (load_root(c)) {
+		check_root_copy(c);
+		r = passes_over_trees(c);
+	}
+	if (!r && c->findings)
+		r = lost_scan(c);
+	if (!c->root_known)
+		c->res->stopped = true;
+	return r ? r : c->err;
 }
 
-static void free_tables(struct check *c)
+void check_end(struct check *c)
 {
 	reader_fini(&c->rd);
+	lost_free(&c->lost);
 	free(c->inos);
 	free(c->root);
+	free(c->mine);
+	free(c->past_end);
 	free(c->data);
 	free(c->used);
 }
 
 int check_run(struct blk_dev *dev, const struct check_opts *opts, struct check_result *out)
 {
-	struct check_result res;
+	struct check_result res = { 0 };
 	struct check c = { .dev = dev, .opts = opts ? opts : &no_opts, .res = &res };
-	int r;
+	int r = check_begin(&c);
 
-	memset(&res, 0, sizeof(res));
-	r = find_super(&c);
-	if (r)
-		return r;
-	res.geo = c.geo;
-	if (c.geo.nr_sectors > blk_sectors(dev)) {
-		report(&c, CHECK_DEVICE_SIZE, 0, CHECK_NO_SECTOR,
-		       "the file system has %" PRIu64 " sectors, the device %" PRIu64,
-		       c.geo.nr_sectors, blk_sectors(dev));
-		res.stopped = true;
-		*out = res;
-		return 0;
-	}
-	check_copies(&c);
-	r = run_passes(&c);
-	free_tables(&c);
+	if (!r && !res.stopped)
+		r = check_passes(&c);
+	check_end(&c);
 	if (!r)
 		*out = res;
 	return r;

@@ -373,13 +373,13 @@ static void dump_item(void *arg, struct fmt_key k, const void *val, u32 len)
 	emit(d, o);
 }
 
-static void dump_bad(void *arg, u64 addr, int err)
+static void dump_bad(void *arg, const struct walk_place *at, int err)
 {
 	struct dump *d = arg;
 	rec_t o = json_object_new_object();
 
 	add_str(o, "item", fmt_tree_name(d->tree));
-	add_u64(o, "node", addr);
+	add_u64(o, "node", at->addr);
 	add_str(o, "error", err == -ERANGE ? "of another tree, level or key range" : err_text(err));
 	emit(d, o);
 }
@@ -618,7 +618,7 @@ static int find_geo(struct dump *d)
 	int r = super_read(d->dev, 0, &d->geo, &copy);
 
 	if (r && r != -ENOMEM && r != -EOPNOTSUPP &&
-	    super_find_copy(d->dev, &d->geo, &d->super_sector) == 0)
+	    super_find_copy(d->dev, r == -EINVAL, &d->geo, &d->super_sector) == 0)
 		r = 0;
 	if (!r && d->geo.nr_sectors > blk_sectors(d->dev))
 		r = -EUCLEAN;

@@ -42,6 +42,11 @@ void mark_group_metadata(struct check *c)
 
 /* ---- bitmaps ---- */
 
+static struct fix group_fix(const struct space_pass *sp, enum fix_kind kind, u64 sector)
+{
+	return (struct fix){ .kind = kind, .a = sp->group, .sector = sector };
+}
+
 /* Runs of bits that differ, in sectors first + from .. */
 static void report_run(struct space_pass *sp, u64 first, size_t from, size_t to, bool marked)
 {
@@ -50,13 +55,13 @@ static void report_run(struct space_pass *sp, u64 first, size_t from, size_t to,
 	if (marked && !sp->trees_complete)
 		return;
 	if (marked)
-		report(sp->c, CHECK_BITMAP_USED, 0, sector,
-		       "sectors %" PRIu64 "..%" PRIu64 " are marked used, but nothing uses them",
-		       sector, first + to - 1);
+		report_fix(sp->c, CHECK_BITMAP_USED, group_fix(sp, FIX_GROUP_EXACT, sector),
+			   "sectors %" PRIu64 "..%" PRIu64
+			   " are marked used, but nothing uses them", sector, first + to - 1);
 	else
-		report(sp->c, CHECK_BITMAP_FREE, 0, sector,
-		       "sectors %" PRIu64 "..%" PRIu64 " are in use, but marked free", sector,
-		       first + to - 1);
+		report_fix(sp->c, CHECK_BITMAP_FREE, group_fix(sp, FIX_GROUP_MARK, sector),
+			   "sectors %" PRIu64 "..%" PRIu64 " are in use, but marked free", sector,
+			   first + to - 1);
 }
 
 static void compare_bits(struct space_pass *sp, u64 first, u32 nr, const u64 *marked,
@@ -97,16 +102,18 @@ static int marked_bits(struct space_pass *sp, u32 index, u64 first, u32 nr, u64 
 	if (!r && get64(b->hdr.owner) != sp->group)
 		r = -EUCLEAN;
 	if (r) {
-		report(c, r == -EIO ? CHECK_READ : CHECK_BITMAP, 0, addr,
-		       "bitmap sector %" PRIu64 " of group %" PRIu32 ": %s", addr, sp->group,
-		       r == -EBADMSG ? "wrong checksum" : r == -EUCLEAN ? "damaged" : err_text(r));
+		report_fix(c, r == -EIO ? CHECK_READ : CHECK_BITMAP,
+			   group_fix(sp, FIX_GROUP_MARK, addr),
+			   "bitmap sector %" PRIu64 " of group %" PRIu32 ": %s", addr, sp->group,
+			   damage_text(r));
 		return r;
 	}
 	for (size_t i = 0; i < BITMAP_SECTOR_WORDS; i++)
 		out[i] = get64(b->bits[i]);
 	if (nr < FMT_BITS_PER_SECTOR && !bitmap_all_set(out, nr, FMT_BITS_PER_SECTOR - nr))
-		report(c, CHECK_BITMAP, 0, addr,
-		       "bitmap sector %" PRIu64 ": sectors beyond the group are marked free", addr);
+		report_fix(c, CHECK_BITMAP, group_fix(sp, FIX_GROUP_MARK, addr),
+			   "bitmap sector %" PRIu64 ": sectors beyond the group are marked free",
+			   addr);
 	return 0;
 }
 
@@ -138,9 +145,10 @@ static void group_bitmap(struct space_pass *sp)
 	for (u32 i = 0; i < sp->c->geo.bitmap_nr && i * FMT_BITS_PER_SECTOR < sp->len; i++)
 		bitmap_sector(sp, i);
 	if (sp->exact && sp->free != get32(sp->gd->free))
-		report(sp->c, CHECK_GROUP_FREE, 0, CHECK_NO_SECTOR,
-		       "group %" PRIu32 ": says %" PRIu32 " free sectors, its bitmap %" PRIu64,
-		       sp->group, get32(sp->gd->free), sp->free);
+		report_fix(sp->c, CHECK_GROUP_FREE,
+			   group_fix(sp, FIX_GROUP_MARK, CHECK_NO_SECTOR),
+			   "group %" PRIu32 ": says %" PRIu32 " free sectors, its bitmap %" PRIu64,
+			   sp->group, get32(sp->gd->free), sp->free);
 }
 
 /* ---- sector map ---- */
@@ -155,25 +163,38 @@ static bool may_be_written(const struct space_pass *sp, u32 sector_in_group)
 	return sector_in_group < sp->len && bitmap_test(sp->c->data, sp->start + sector_in_group);
 }
 
+/* A run of entries from `from` on that are written, but should not be; returns its last. */
+static u32 map_wrong_run(struct space_pass *sp, u32 begin, u32 from, const struct fmt_map *m)
+{
+	u64 first = sp->start + begin + from;
+	u32 i = from;
+
+	while (i + 1 < FMT_MAP_PER_SECTOR && get32(m->entry[i + 1]) != FMT_MAP_UNWRITTEN &&
+	       !may_be_written(sp, begin + i + 1))
+		i++;
+	report_fix(sp->c, CHECK_MAP_ENTRY,
+		   (struct fix){ .kind = FIX_MAP_SET, .sector = first, .b = i + 1 - from,
+				 .a = FMT_MAP_UNWRITTEN },
+		   "sectors %" PRIu64 "..%" PRIu64 " are marked written, but hold no file data",
+		   first, first + i - from);
+	return i;
+}
+
 static void map_entries(struct space_pass *sp, u32 index, const struct fmt_map *m)
 {
 	u32 begin = index * FMT_MAP_PER_SECTOR;
 
 	for (u32 i = 0; i < FMT_MAP_PER_SECTOR; i++) {
-		u32 from = i;
+		u32 entry = get32(m->entry[i]);
 
-		if (get32(m->entry[i]) == FMT_MAP_UNWRITTEN)
+		if (entry == FMT_MAP_UNWRITTEN)
 			continue;
-		if (may_be_written(sp, begin + i)) {
-			sp->c->res->written_sectors++;
+		if (!may_be_written(sp, begin + i)) {
+			i = map_wrong_run(sp, begin, i, m);
 			continue;
 		}
-		while (i + 1 < FMT_MAP_PER_SECTOR && get32(m->entry[i + 1]) != FMT_MAP_UNWRITTEN &&
-		       !may_be_written(sp, begin + i + 1))
-			i++;
-		report(sp->c, CHECK_MAP_ENTRY, 0, sp->start + begin + from,
-		       "sectors %" PRIu64 "..%" PRIu64 " are marked written, but hold no file data",
-		       sp->start + begin + from, sp->start + begin + i);
+		sp->c->res->written_sectors++;
+		sp->c->res->bad_sectors += entry == FMT_MAP_BAD;
 	}
 }
 
@@ -187,21 +208,22 @@ static void map_sector(struct space_pass *sp, u32 index)
 	if (!r && get64(m->hdr.owner) != sp->group)
 		r = -EUCLEAN;
 	if (r) {
-		report(c, r == -EIO ? CHECK_READ : CHECK_MAP, 0, addr,
-		       "sector map at %" PRIu64 " of group %" PRIu32 ": %s", addr, sp->group,
-		       r == -EBADMSG ? "wrong checksum" : r == -EUCLEAN ? "damaged" : err_text(r));
+		report_fix(c, r == -EIO ? CHECK_READ : CHECK_MAP,
+			   (struct fix){ .kind = FIX_MAP_REBUILD, .sector = addr, .a = sp->group,
+					 .b = index },
+			   "sector map at %" PRIu64 " of group %" PRIu32 ": %s", addr, sp->group,
+			   damage_text(r));
 		return;
 	}
-	map_entries(sp, index, m);
+	/* Entries for data whose tree is unknown would all look wrong. */
+	if (c->tree_complete[FMT_TREE_EXTENT])
+		map_entries(sp, index, m);
 }
 
 static void group_map(struct space_pass *sp)
 {
 	u32 nr = sp->c->geo.map_nr, in_use = 0;
 
-	/* Entries for data whose tree is unknown would all look wrong. */
-	if (!sp->c->tree_complete[FMT_TREE_EXTENT])
-		return;
 	for (u32 i = 0; i < nr; i++)
 		in_use += map_initialised(sp, i);
 	reader_ahead(&sp->c->rd, fmt_map_sector(&sp->c->geo, sp->group), in_use > 4 ? nr : 0);
@@ -219,9 +241,9 @@ static bool gtable_load(struct check *c, u32 index, struct fmt_gtable *t)
 	int r = reader_get(&c->rd, addr, FMT_KIND_GTABLE, t);
 
 	if (r)
-		report(c, r == -EIO ? CHECK_READ : CHECK_GTABLE, 0, addr,
-		       "group table sector %" PRIu64 ": %s", addr,
-		       r == -EBADMSG ? "wrong checksum" : r == -EUCLEAN ? "damaged" : err_text(r));
+		report_fix(c, r == -EIO ? CHECK_READ : CHECK_GTABLE,
+			   (struct fix){ .kind = FIX_GTABLE, .sector = addr },
+			   "group table sector %" PRIu64 ": %s", addr, damage_text(r));
 	return r == 0;
 }
 
@@ -235,6 +257,12 @@ static void check_group(struct space_pass *sp, u32 group, const struct fmt_group
 	group_map(sp);
 }
 
+static struct fix root_fix(const struct check *c, u32 off, u64 value)
+{
+	return (struct fix){ .kind = FIX_ROOT_SPACE, .sector = c->geo.root_sector, .off = off,
+			     .a = value };
+}
+
 static void counters(struct check *c, u64 free_sectors, bool all_groups)
 {
 	u64 nodes = c->res->nodes * NODE_SECTORS;
@@ -243,13 +271,15 @@ static void counters(struct check *c, u64 free_sectors, bool all_groups)
 	for (int t = 0; t < FMT_NR_TREES; t++)
 		all_trees = all_trees && c->tree_complete[t];
 	if (all_groups && free_sectors != get64(c->root->free_sectors))
-		report(c, CHECK_COUNTERS, 0, c->geo.root_sector,
-		       "root sector: says %" PRIu64 " free sectors, the groups %" PRIu64,
-		       get64(c->root->free_sectors), free_sectors);
+		report_fix(c, CHECK_COUNTERS,
+			   root_fix(c, offsetof(struct fmt_root, free_sectors), free_sectors),
+			   "root sector: says %" PRIu64 " free sectors, the groups %" PRIu64,
+			   get64(c->root->free_sectors), free_sectors);
 	if (all_trees && nodes != get64(c->root->node_sectors_used))
-		report(c, CHECK_COUNTERS, 0, c->geo.root_sector,
-		       "root sector: says %" PRIu64 " node sectors, there are %" PRIu64,
-		       get64(c->root->node_sectors_used), nodes);
+		report_fix(c, CHECK_COUNTERS,
+			   root_fix(c, offsetof(struct fmt_root, node_sectors_used), nodes),
+			   "root sector: says %" PRIu64 " node sectors, there are %" PRIu64,
+			   get64(c->root->node_sectors_used), nodes);
 }
 
 static void check_groups(struct space_pass *sp, struct fmt_gtable *t)

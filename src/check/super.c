@@ -1,9 +1,9 @@
 /*
  * Finding the superblock: at sector 0, else the newest of its copies.
  *
- * The copies stand at multiples of the group size, which only a superblock tells: all sizes that
- * are possible are tried. Remains of an older file system may turn up as well, so the newest mkfs
- * time wins, and the caller says which one was used.
+ * One copy is in the root sector. The others stand at multiples of the group size, which only a
+ * superblock tells: all sizes that are possible are tried. Remains of an older file system may
+ * turn up as well, so the newest mkfs time wins, and the caller says which one was used.
  */
 #include "check/check_priv.h"
 
@@ -33,10 +33,30 @@ static bool copy_fits(const struct fmt_geo *g, u64 group_sectors, u8 copy)
 	return g->group_sectors == group_sectors && copy != 0;
 }
 
-int super_find_copy(struct blk_dev *dev, struct fmt_geo *out, u64 *sector)
+static int read_root(struct blk_dev *dev, bool used, struct fmt_geo *out)
+{
+	struct fmt_root *root = aligned_alloc(SECTOR_SIZE, SECTOR_SIZE);
+	int r = -ENOENT;
+
+	if (!root)
+		return -ENOMEM;
+	if (blk_sectors(dev) > 1)
+		r = blk_read(dev, 1, root, 1, BLK_META);
+	if (!r)
+		r = fmt_super_decode(&root->super, out);
+	if (!r && (root->super.copy != FMT_SUPER_COPY_ROOT || (used && !get64(root->hdr.gen))))
+		r = -EUCLEAN;
+	free(root);
+	return r;
+}
+
+int super_find_copy(struct blk_dev *dev, bool used, struct fmt_geo *out, u64 *sector)
 {
 	static const u32 groups[] = { 1, 3, 5, 7, 9, 25, 27, 49 };
-	bool found = false;
+	bool found = read_root(dev, used, out) == 0;
+
+	if (found)
+		*sector = 1;
 
 	for (u64 size = FMT_GROUP_SECTORS; size >= FMT_GROUP_SECTORS_MIN; size /= 2) {
 		for (size_t i = 0; i < ARRAY_LEN(groups); i++) {

@@ -12,19 +12,14 @@
 
 #include <stdlib.h>
 
-struct range {
-	struct fmt_key lo, hi;
-	bool bounded;           /* hi counts */
-};
-
-static int key_cmp(struct fmt_key x, struct fmt_key y)
+int walk_key_cmp(struct fmt_key x, struct fmt_key y)
 {
 	if (x.a != y.a)
 		return x.a < y.a ? -1 : 1;
 	return x.b < y.b ? -1 : x.b > y.b;
 }
 
-static struct fmt_key node_key(const struct fmt_node *n, u32 i)
+struct fmt_key walk_node_key(const struct fmt_node *n, u32 i)
 {
 	/* Slots and children both begin with the key and are equally long. */
 	const struct fmt_child *c = &n->child[i];
@@ -34,14 +29,14 @@ static struct fmt_key node_key(const struct fmt_node *n, u32 i)
 
 _Static_assert(sizeof(struct fmt_slot) == sizeof(struct fmt_child), "keys are found alike");
 
-static bool in_range(const struct range *in, struct fmt_key k)
+bool walk_in_range(const struct walk_range *in, struct fmt_key k)
 {
-	return key_cmp(k, in->lo) >= 0 && (!in->bounded || key_cmp(k, in->hi) < 0);
+	return walk_key_cmp(k, in->lo) >= 0 && (!in->bounded || walk_key_cmp(k, in->hi) < 0);
 }
 
 /* The keys of a node ascend (fmt_node_check), so the first and the last tell. */
 static bool node_fits(const struct walk *w, const struct fmt_node *n, u32 level,
-		      const struct range *in)
+		      const struct walk_range *in)
 {
 	u32 first = level > 0 ? 1 : 0, nr = get16(n->nr);
 
@@ -52,21 +47,23 @@ static bool node_fits(const struct walk *w, const struct fmt_node *n, u32 level,
 		return !in->bounded && in->lo.a == 0 && in->lo.b == 0;
 	if (first >= nr)
 		return true;
-	return in_range(in, node_key(n, first)) && in_range(in, node_key(n, nr - 1));
+	return walk_in_range(in, walk_node_key(n, first)) &&
+	       walk_in_range(in, walk_node_key(n, nr - 1));
 }
 
 /* Can a subtree of these keys hold (only, *)? */
-static bool wanted(const struct walk *w, const struct range *in)
+static bool wanted(const struct walk *w, const struct walk_range *in)
 {
 	if (!w->one)
 		return true;
 	return in->lo.a <= w->only && (!in->bounded || in->hi.a >= w->only);
 }
 
-static void leave_out(struct walk *w, u64 addr, int err)
+static void leave_out(struct walk *w, const struct walk_place *at, int err)
 {
 	w->complete = false;
-	w->bad(w->arg, addr, err);
+	if (w->bad)
+		w->bad(w->arg, at, err);
 }
 
 static void leaf_items(struct walk *w, const struct fmt_node *n)
@@ -74,51 +71,71 @@ static void leaf_items(struct walk *w, const struct fmt_node *n)
 	for (u32 i = 0; i < get16(n->nr); i++) {
 		const struct fmt_slot *s = &n->slot[i];
 
-		w->item(w->arg, node_key(n, i), (const u8 *)n + get16(s->off), get16(s->len));
+		w->item(w->arg, walk_node_key(n, i), (const u8 *)n + get16(s->off), get16(s->len));
 	}
 }
 
-/* bufs: one node for each level. Recursion is as deep as the tree is high: FMT_HEIGHT_MAX. */
-static void walk_node(struct walk *w, u8 *bufs, u64 addr, u32 level, const struct range *in)
+static struct walk_place child_place(const struct fmt_node *n, u32 i, const struct walk_place *at)
 {
-	struct fmt_node *n = (void *)(bufs + (size_t)level * NODE_SIZE);
+	struct walk_place sub = { .addr = get64(n->child[i].child), .parent = at->addr,
+				  .level = at->level - 1, .range = at->range };
+
+	if (i > 0)
+		sub.range.lo = walk_node_key(n, i);
+	if (i + 1u < get16(n->nr)) {
+		sub.range.hi = walk_node_key(n, i + 1);
+		sub.range.bounded = true;
+	}
+	return sub;
+}
+
+/* 1: *n is the node and may be looked into. */
+static int visit(struct walk *w, struct fmt_node *n, const struct walk_place *at)
+{
 	int r;
+
+	if (w->node && !w->node(w->arg, at->addr)) {
+		leave_out(w, at, -EEXIST);
+		return 0;
+	}
+	if (w->shallow && at->level == 0)
+		return 0;
+	r = reader_get(w->rd, at->addr, FMT_KIND_NODE, n);
+	if (r || !node_fits(w, n, at->level, &at->range)) {
+		leave_out(w, at, r ? r : -ERANGE);
+		return 0;
+	}
+	if (w->max_nodes && w->nodes >= w->max_nodes)
+		return 0;
+	w->nodes++;
+	return 1;
+}
+
+/* bufs: one node for each level. Recursion is as deep as the tree is high: FMT_HEIGHT_MAX. */
+static void walk_node(struct walk *w, u8 *bufs, const struct walk_place *at)
+{
+	struct fmt_node *n = (void *)(bufs + (size_t)at->level * NODE_SIZE);
 
 	if (w->stop && w->stop(w->arg))
 		return;
-	if (w->node && !w->node(w->arg, addr)) {
-		w->complete = false;
+	if (!visit(w, n, at))
 		return;
-	}
-	r = reader_get(w->rd, addr, FMT_KIND_NODE, n);
-	if (r || !node_fits(w, n, level, in)) {
-		leave_out(w, addr, r ? r : -ERANGE);
-		return;
-	}
-	if (w->max_nodes && w->nodes >= w->max_nodes)
-		return;
-	w->nodes++;
-	if (level == 0) {
+	if (at->level == 0) {
 		leaf_items(w, n);
 		return;
 	}
 	for (u32 i = 0; i < get16(n->nr); i++) {
-		struct range sub = { .lo = i ? node_key(n, i) : in->lo, in->hi, in->bounded };
+		struct walk_place sub = child_place(n, i, at);
 
-		if (i + 1u < get16(n->nr)) {
-			sub.hi = node_key(n, i + 1);
-			sub.bounded = true;
-		}
-		if (wanted(w, &sub))
-			walk_node(w, bufs, get64(n->child[i].child), level - 1, &sub);
+		if (wanted(w, &sub.range))
+			walk_node(w, bufs, &sub);
 	}
 }
 
 int walk_tree(struct walk *w, const struct fmt_root *root)
 {
-	u64 addr = get64(root->tree[w->tree].root);
+	struct walk_place top = { .addr = get64(root->tree[w->tree].root) };
 	u32 height = get32(root->tree[w->tree].height);
-	struct range all = { 0 };
 	u8 *bufs;
 
 	w->complete = true;
@@ -128,7 +145,8 @@ int walk_tree(struct walk *w, const struct fmt_root *root)
 	bufs = aligned_alloc(SECTOR_SIZE, (size_t)height * NODE_SIZE);
 	if (!bufs)
 		return -ENOMEM;
-	walk_node(w, bufs, addr, height - 1, &all);
+	top.level = height - 1;
+	walk_node(w, bufs, &top);
 	free(bufs);
 	return 0;
 }

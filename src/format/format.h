@@ -166,6 +166,21 @@ int fmt_content_check(const void *buf, enum fmt_kind k, const struct fmt_geo *g)
 enum fmt_tree { FMT_TREE_INODE, FMT_TREE_DIRENT, FMT_TREE_EXTENT, FMT_TREE_XATTR, FMT_TREE_ORPHAN,
 	FMT_NR_TREES };
 
+/* One record of what was found damaged, see struct fmt_root. */
+struct fmt_error {
+	le64 time;            /* seconds since 1970, of the last time */
+	le64 ino;             /* 0 = none */
+	le64 sector;          /* UINT64_MAX = none */
+	le32 count;           /* how often; 0 = an empty record */
+	le16 why;             /* enum why: these numbers never change */
+	le16 op;              /* enum fmt_error_op */
+} __attribute__((packed));
+_Static_assert(sizeof(struct fmt_error) == 32, "error record size");
+/* What was going on. */
+enum fmt_error_op { FMT_ERROR_OP_NONE, FMT_ERROR_OP_MOUNT, FMT_ERROR_OP_RUN, FMT_ERROR_OP_SCRUB,
+	FMT_ERROR_OP_FSCK };
+#define FMT_NR_ERRORS 64u
+
 struct fmt_root {
 	struct fmt_hdr hdr;
 	struct { le64 root; le32 height; le32 pad; } tree[8]; /* height 0: empty; 1: a leaf */
@@ -173,9 +188,16 @@ struct fmt_root {
 	le64 nr_inodes;
 	le64 free_sectors;    /* equals the sum over the group table */
 	le64 node_sectors_used;
-	u8 pad[SECTOR_SIZE - 48 - 128 - 32];
+	le64 errors_total;    /* since they were cleared; all 0 in images made without */
+	le32 error_next;      /* the record that is written over next: a ring */
+	u8 pad[36];
+	struct fmt_error error[FMT_NR_ERRORS];
+	u8 pad2[3584 - 256 - 2048];
+	struct fmt_super super;   /* a copy, number FMT_SUPER_COPY_ROOT; 0 in images made without */
 } __attribute__((packed));
 _Static_assert(sizeof(struct fmt_root) == SECTOR_SIZE, "root sector size");
+_Static_assert(offsetof(struct fmt_root, super) == 3584, "the copy is in a 512-byte unit");
+#define FMT_SUPER_COPY_ROOT 255u
 
 /* ---- group table ---- */
 #define FMT_GROUPS_PER_SECTOR 63u

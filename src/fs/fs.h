@@ -27,6 +27,7 @@
 
 struct fs;
 struct inode;
+struct space;
 
 /* ---- mount ---- */
 struct fs_opts {
@@ -80,6 +81,13 @@ struct jnl *fs_jnl(struct fs *fs);
 bool fs_readonly(const struct fs *fs);
 int fs_statfs(struct fs *fs, struct statvfs *out);
 const struct jnl_recovery *fs_recovery(const struct fs *fs);
+/*
+ * For repair: journal (recovered) and space, so that bodies can use trees and the allocator. No
+ * threads; no inode is looked at, not even the root directory, and orphans stay. End it with
+ * fs_unmount().
+ */
+int fs_repair_begin(struct blk_dev *dev, struct fs **out);
+struct space *fs_space(struct fs *fs);
 
 /* mkfs */
 struct fs_format_opts {

@@ -243,6 +243,7 @@ static int write_root_sector(const struct fmt_job *job)
 	r->nr_inodes = put64(1);
 	r->free_sectors = put64(free_sectors);
 	r->node_sectors_used = put64(LEAVES_SECTORS);
+	fmt_super_encode(g, FMT_SUPER_COPY_ROOT, &r->super);
 	return put_buffer(job, FMT_KIND_ROOT, g->root_sector);
 }
 

@@ -37,9 +37,20 @@ static int read_super(struct blk_dev *dev, u64 sector, u8 *buf, struct fmt_geo *
 	return r ? r : fmt_super_decode((struct fmt_super *)(buf + FMT_SUPER_OFFSET), out);
 }
 
-/* The copy in group 1, whose place depends on the size of a group. */
+/* The copy in the root sector. */
+static int read_root_copy(struct blk_dev *dev, u8 *buf, struct fmt_geo *out)
+{
+	const struct fmt_root *root = (const struct fmt_root *)buf;
+	int r = blk_sectors(dev) > 1 ? blk_read(dev, 1, buf, 1, BLK_META) : -ERANGE;
+
+	return r ? r : fmt_super_decode(&root->super, out);
+}
+
+/* That one, or the one in group 1, whose place depends on the size of a group. */
 static int read_copy(struct blk_dev *dev, u8 *buf, struct fmt_geo *out)
 {
+	if (!read_root_copy(dev, buf, out))
+		return 0;
 	for (u32 n = FMT_GROUP_SECTORS; n >= FMT_GROUP_SECTORS_MIN; n /= 2)
 		if (!read_super(dev, n, buf, out) && out->group_sectors == n)
 			return 0;
@@ -58,7 +69,7 @@ static int load_super(struct blk_dev *dev, struct fmt_geo *out)
 		corrupt(first == -EBADMSG ? WHY_SB_CHECKSUM : WHY_SB_GEOMETRY, CORRUPT_NO_INO, 0);
 		r = read_copy(dev, buf, out) ? first : 0;
 		if (!r)
-			log_warn("the superblock is damaged, its copy in group 1 is used");
+			log_warn("the superblock is damaged, a copy of it is used");
 	}
 	free(buf);
 	if (!r && out->nr_sectors > blk_sectors(dev))
@@ -215,6 +226,31 @@ out_free:
 	return r;
 }
 
+int fs_repair_begin(struct blk_dev *dev, struct fs **out)
+{
+	const struct fs_opts o = { .threads = false };
+	struct fs *fs = fs_new(dev, &o);
+	int r;
+
+	if (!fs)
+		return -ENOMEM;
+	r = load_super(dev, &fs->geo);
+	if (!r)
+		r = open_journal(fs);
+	if (!r) {
+		r = space_open(fs->jnl, &fs->geo, &fs->space);
+		if (r)
+			jnl_close(fs->jnl, true);
+	}
+	if (r) {
+		fs_free(fs, true);
+		free(fs);
+		return r;
+	}
+	*out = fs;
+	return 0;
+}
+
 int fs_unmount(struct fs *fs, bool crash)
 {
 	int r = 0, closed;
@@ -238,6 +274,11 @@ int fs_unmount(struct fs *fs, bool crash)
 const struct fmt_geo *fs_geo(const struct fs *fs)
 {
 	return &fs->geo;
+}
+
+struct space *fs_space(struct fs *fs)
+{
+	return fs->space;
 }
 
 struct jnl *fs_jnl(struct fs *fs)

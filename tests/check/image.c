@@ -341,6 +341,30 @@ static void print_problem(void *arg, const struct check_problem *p)
 	fflush(stdout); /* the test process may end without */
 }
 
+static void print_repair(void *arg, const struct check_problem *p)
+{
+	(void)arg;
+	printf("    %s: %s: %s\n", check_code_name(p->code), p->text, p->outcome);
+	fflush(stdout);
+}
+
+void image_repair(struct image *im)
+{
+	struct check_opts opts = { .problem = print_repair, .data = true };
+	struct check_repaired rep;
+	struct check_result res;
+
+	ck_assert_int_eq(check_repair(im->dev, &opts, &res, &rep), 0);
+	ck_assert_msg(res.problems == 0, "%llu problems are left",
+		      (unsigned long long)res.problems);
+	ck_assert_uint_gt(rep.repaired, 0);
+	ck_assert_uint_eq(rep.left, 0);
+	ck_assert_int_eq(check_repair(im->dev, &opts, &res, &rep), 0);
+	ck_assert_uint_eq(res.problems, 0);
+	ck_assert_uint_eq(rep.repaired, 0);
+	ck_assert_uint_eq(rep.rounds, 1);
+}
+
 void image_expect(struct image *im, ...)
 {
 	struct check_opts opts = { .problem = print_problem };
@@ -360,4 +384,6 @@ void image_expect(struct image *im, ...)
 		ck_assert_msg(expected[code] || res.by_code[code] == 0, "%s was found",
 			      check_code_name((enum check_code)code));
 	}
+	if (res.problems)
+		image_repair(im);
 }

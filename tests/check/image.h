@@ -55,7 +55,11 @@ void image_edit(struct image *im, enum fmt_kind k, u64 addr, void (*fn)(void *bu
 /* Changes it without sealing. */
 void image_damage(struct image *im, u64 sector);
 
-/* Runs the check; fails the test unless just these codes were found (end with CHECK_NR). */
+/* Repairs all that is found; fails the test unless it is sound then, and stays so. */
+void image_repair(struct image *im);
+
+/* Runs the check; fails the test unless just these codes were found (end with CHECK_NR), and unless
+ * they can be repaired. */
 void image_expect(struct image *im, ...);
 
 #endif

@@ -30,25 +30,44 @@ check '--help prints the options' fsck --help
 # ---- damage ----
 cp --sparse=always img bad
 damage bad $((1024 + 200))
-for option in -n -a -f; do
-	check_fails 4 "a damaged superblock with $option is status 4" fsck $option bad
+before=$(sha256sum <bad)
+check_fails 4 'a damaged superblock with -n is status 4' fsck -n bad
+check_says '^bad: superblock: .*using the copy at sector 1$' 'and a copy is used'
+check_says 'Nothing was changed' 'and it says that nothing was changed'
+check_equal "$before" "$(sha256sum <bad)" 'and nothing was'
+for option in -a -f -y; do
+	cp --sparse=always img bad
+	damage bad $((1024 + 200))
+	check_fails 1 "with $option it is written again: status 1" fsck $option bad
+	check_says '^bad: superblock: .*: written again$' 'and that is said'
+	check "and then it is clean" fsck -n bad
+	check_equal "$(sha256sum <img | cut -c-64)" \
+		"$(sha256sum <bad | cut -c-64)" 'and as it was, byte for byte'
 done
-check_says '^bad: superblock: .*using the copy at sector 262144' 'and a copy is used'
-check_says 'Repair is not available' 'and repair is said not to be there'
 cp --sparse=always img bad
 damage bad $((4096 + 300))
+damage bad $((4096 + 400))
 check_fails 4 'a damaged root sector is status 4' fsck -n bad
 check_says 'root-sector' 'and named'
 check_fails 4 'also when the clean mark is trusted' fsck -p bad
-before=$(sha256sum <bad)
-check_fails 16 '-y is refused' fsck -y bad
-check_says 'repair is not supported' 'by name'
-check_equal "$before" "$(sha256sum <bad)" 'none of them changed anything'
+check_says 'left: something would be lost' 'and what -p may not do is left'
+check_fails 1 '-y makes it again' fsck -y bad
+check 'and then it is clean' fsck -f bad
+cp --sparse=always img bad
 truncate -s 500M bad
 check_fails 4 'an image that was cut short is status 4' fsck -n bad
+check_fails 4 'and -y leaves it' fsck -y bad
 make_image one 8M
 damage one $((1024 + 200))
+damage one $((4096 + 3584 + 200))
 check_fails 12 'a damaged superblock without a copy is status 4 and 8' fsck -n one
+check_fails 12 'also with -y' fsck -y one
+for options in '-n -y' '-p -y' '-a -n'; do
+	# shellcheck disable=SC2086
+	check_fails 16 "$options exclude each other" fsck $options img
+done
+check 'all data is read with -c' fsck -c -v img
+check_says 'data sectors verified 0' 'and counted'
 
 # ---- what can't be checked ----
 truncate -s 8M zero

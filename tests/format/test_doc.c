@@ -17,7 +17,7 @@ static const struct {
 	ROW(fmt_super),  ROW(fmt_hdr),    ROW(fmt_root),   ROW(fmt_gtable),   ROW(fmt_group),
 	ROW(fmt_bitmap), ROW(fmt_map),    ROW(fmt_node),   ROW(fmt_slot),     ROW(fmt_child),
 	ROW(fmt_inode),  ROW(fmt_time),   ROW(fmt_dirent), ROW(fmt_extent),   ROW(fmt_xattr),
-	ROW(fmt_orphan), ROW(fmt_txn),    ROW(fmt_rec),    ROW(fmt_jnl_head),
+	ROW(fmt_error),  ROW(fmt_orphan), ROW(fmt_txn),    ROW(fmt_rec),    ROW(fmt_jnl_head),
 #undef ROW
 };
 

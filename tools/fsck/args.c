@@ -13,22 +13,24 @@
 #include "base/size.h"
 #include "fsck.h"
 
-#define SHORTS ":napfyvtC:VhAMRTlr"
+#define SHORTS ":napfycvtC:VhAMRTlr"
 
 static const struct option longs[] = {
 	{ "no-change", 0, NULL, 'n' }, { "auto", 0, NULL, 'a' },    { "preen", 0, NULL, 'p' },
 	{ "force", 0, NULL, 'f' },     { "yes", 0, NULL, 'y' },     { "verbose", 0, NULL, 'v' },
-	{ "timing", 0, NULL, 't' },    { "progress", 1, NULL, 'C' }, { "version", 0, NULL, 'V' },
-	{ "help", 0, NULL, 'h' },      { NULL, 0, NULL, 0 },
+	{ "check-data", 0, NULL, 'c' }, { "timing", 0, NULL, 't' }, { "progress", 1, NULL, 'C' },
+	{ "version", 0, NULL, 'V' },   { "help", 0, NULL, 'h' },    { NULL, 0, NULL, 0 },
 };
 
 static const char help[] =
 	"usage: fsck.foliofs [OPTIONS] TARGET\n\n"
 	"Checks a FolioFS file system on an image file or a block device.\n\n"
 	"  -n, --no-change    full check that writes nothing; the log is replayed in memory\n"
-	"  -a, -p             the default: replay the log if there is one, trust a clean mark\n"
+	"  -a, -p             the default: replay the log if there is one, trust a clean mark,\n"
+	"                     repair what can be repaired without losing anything\n"
+	"  -y, --yes          full check, and repair of all that is found\n"
 	"  -f, --force        full check even of a file system that is marked clean\n"
-	"  -y, --yes          repair: not supported by this version, refused\n"
+	"  -c, --check-data   read all data and hold it against its checksums, too\n"
 	"  -v, --verbose      print what was counted\n"
 	"  -t, --timing       print how long it took\n"
 	"  -C, --progress=FD  progress as lines 'PASS DONE TOTAL TARGET' to FD, as a bar for 0\n"
@@ -59,18 +61,33 @@ static int parse_fd(const char *text, struct fsck_args *a)
 	return 0;
 }
 
+/* -n, -y and -a or -p exclude each other. */
+static int choose(int c, struct fsck_args *a)
+{
+	char mode = c == 'a' ? 'p' : (char)c;
+
+	if (a->mode && a->mode != mode)
+		return fail(FSCK_USAGE, "only one of -n, -y and -p can be given");
+	a->mode = mode;
+	a->check_only = mode == 'n';
+	a->repair = mode == 'y';
+	return 0;
+}
+
 static int parse_one(int c, const char *text, struct fsck_args *a)
 {
 	switch (c) {
 	case 'n':
-		a->check_only = true;
+	case 'y':
+	case 'a':
+	case 'p':
+		return choose(c, a);
+	case 'c':
+		a->data = a->force = true;
 		return 0;
 	case 'f':
 		a->force = true;
 		return 0;
-	case 'y':
-		return fail(FSCK_USAGE, "option -y: repair is not supported by this version. "
-			    "Use -n to see what is damaged; nothing was changed.");
 	case 'v':
 		a->verbose = true;
 		return 0;

@@ -10,7 +10,10 @@ enum { FSCK_OK = 0, FSCK_CORRECTED = 1, FSCK_UNCORRECTED = 4, FSCK_FAILED = 8, F
 
 struct fsck_args {
 	const char *target;
+	char mode;              /* n, y or p, as given; 0 = none was */
 	bool check_only;        /* -n */
+	bool repair;            /* -y */
+	bool data;              /* -c */
 	bool force;             /* -f */
 	bool verbose;
 	bool timing;            /* -t */
@@ -24,9 +27,12 @@ int args_parse(int argc, char **argv, struct fsck_args *out);
 /* "fsck.foliofs: " and the message on standard error. Returns status. */
 int fail(int status, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
-/* For check_opts; arg is the struct fsck_args. */
-void show_problem(void *arg, const struct check_problem *p);
-void show_progress(void *arg, unsigned pass, u64 done, u64 total);
-void end_progress(const struct fsck_args *a);
+/*
+ * progress.c. -C sets it; else a bar is drawn where standard error is a terminal, and SIGUSR1 and
+ * SIGUSR2 switch it on and off.
+ */
+void progress_init(const struct fsck_args *a);
+void progress_show(void *arg, unsigned pass, u64 done, u64 total);  /* for check_opts */
+void progress_clear(void);       /* before a line is printed */
 
 #endif

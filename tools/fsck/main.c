@@ -1,10 +1,10 @@
 /*
- * fsck.foliofs: checks a file system.
+ * fsck.foliofs: checks and repairs a file system.
  *
  * Rules
  * 1. With -n nothing is written, whatever is found; the log is replayed in memory.
- * 2. Without it the only change is what a mount would do first: replaying the log. Damage is
- *    reported and left alone (status 4), because repair is not part of this version.
+ * 2. Without -n and -y nothing is done that could lose anything: what a mount would do first, and
+ *    repairs that are certain. What is left then needs -y (status 4).
  * 3. The lock of the image is held from beginning to end.
  */
 #include <errno.h>
@@ -23,47 +23,16 @@
 #include "fsck.h"
 
 #define REPLAY_CACHE (64ull << 20)
-#define BAR_WIDTH 40u
 
 /* ---- output ---- */
 
-void show_problem(void *arg, const struct check_problem *p)
+static void show_problem(void *arg, const struct check_problem *p)
 {
 	const struct fsck_args *a = arg;
 
-	end_progress(a);
-	printf("%s: %s: %s\n", a->target, check_code_name(p->code), p->text);
-}
-
-static void show_bar(unsigned pass, u64 done, u64 total)
-{
-	static unsigned last = UINT32_MAX;
-	unsigned all = CHECK_NR_PASSES * BAR_WIDTH;
-	unsigned now = (pass - 1) * BAR_WIDTH + (unsigned)(total ? done * BAR_WIDTH / total : 0);
-
-	if (now == last)
-		return;
-	last = now;
-	fprintf(stderr, "\rpass %u of %u [%-*.*s] %3u %%", pass, CHECK_NR_PASSES, (int)BAR_WIDTH,
-		(int)(now * BAR_WIDTH / all), "========================================",
-		now * 100 / all);
-}
-
-void show_progress(void *arg, unsigned pass, u64 done, u64 total)
-{
-	const struct fsck_args *a = arg;
-
-	if (a->progress_fd == 0)
-		show_bar(pass, done, total);
-	else if (a->progress_fd > 0)
-		dprintf(a->progress_fd, "%u %" PRIu64 " %" PRIu64 " %s\n", pass, done, total,
-			a->target);
-}
-
-void end_progress(const struct fsck_args *a)
-{
-	if (a->progress_fd == 0)
-		fputs("\r\033[K", stderr);
+	progress_clear();
+	printf("%s: %s: %s%s%s\n", a->target, check_code_name(p->code), p->text,
+	       p->outcome ? ": " : "", p->outcome ? p->outcome : "");
 }
 
 static void show_counts(const struct fsck_args *a, const struct check_result *res)
@@ -73,8 +42,17 @@ static void show_counts(const struct fsck_args *a, const struct check_result *re
 	printf("  inodes %" PRIu64 ", of them directories %" PRIu64 "\n", res->inodes,
 	       res->directories);
 	printf("  tree nodes %" PRIu64 "\n", res->nodes);
-	printf("  sectors used %" PRIu64 " of %" PRIu64 ", written %" PRIu64 "\n",
-	       res->used_sectors, res->geo.nr_sectors, res->written_sectors);
+	printf("  sectors used %" PRIu64 " of %" PRIu64 ", written %" PRIu64 ", known to be bad %"
+	       PRIu64 "\n", res->used_sectors, res->geo.nr_sectors, res->written_sectors,
+	       res->bad_sectors);
+	if (a->data)
+		printf("  data sectors verified %" PRIu64 "\n", res->data_sectors);
+}
+
+static void show_clean(const struct fsck_args *a, u64 inodes, u64 used, u64 nr_sectors)
+{
+	printf("%s: clean, %" PRIu64 " inodes, %" PRIu64 "/%" PRIu64 " sectors\n", a->target,
+	       inodes, used, nr_sectors);
 }
 
 /* ---- what can be done ---- */
@@ -94,14 +72,20 @@ static int explain(const struct fsck_args *a, int r)
 	return fail(FSCK_FAILED, "%s: %s", a->target, err_text(r));
 }
 
-static int full_check(const struct fsck_args *a, struct blk_dev *dev)
+static struct check_opts options(const struct fsck_args *a)
 {
-	struct check_opts opts = { .problem = show_problem, .arg = (void *)(uintptr_t)a,
-				   .progress = a->progress_fd >= 0 ? show_progress : NULL };
+	return (struct check_opts){ .problem = show_problem, .progress = progress_show,
+				    .arg = (void *)(uintptr_t)a, .data = a->data,
+				    .safe_only = !a->repair };
+}
+
+static int only_check(const struct fsck_args *a, struct blk_dev *dev)
+{
+	struct check_opts opts = options(a);
 	struct check_result res;
 	int r = check_run(dev, &opts, &res);
 
-	end_progress(a);
+	progress_clear();
 	if (r)
 		return explain(a, r);
 	if (res.replayed)
@@ -109,14 +93,44 @@ static int full_check(const struct fsck_args *a, struct blk_dev *dev)
 		       " transactions\n", a->target, res.recovery.transactions);
 	show_counts(a, &res);
 	if (res.problems == 0) {
-		printf("%s: clean, %" PRIu64 " inodes, %" PRIu64 "/%" PRIu64 " sectors\n",
-		       a->target, res.inodes, res.used_sectors, res.geo.nr_sectors);
+		show_clean(a, res.inodes, res.used_sectors, res.geo.nr_sectors);
 		return FSCK_OK;
 	}
-	printf("%s: %" PRIu64 " problem%s%s. Repair is not available in this version; "
-	       "nothing was changed.\n", a->target, res.problems, res.problems == 1 ? "" : "s",
+	printf("%s: %" PRIu64 " problem%s%s; 'fsck.foliofs -y' repairs. Nothing was changed.\n",
+	       a->target, res.problems, res.problems == 1 ? "" : "s",
 	       res.stopped ? ", and more can't be looked at" : "");
 	return FSCK_UNCORRECTED;
+}
+
+/* -y, and what is safe without it. */
+static int check_and_repair(const struct fsck_args *a, struct blk_dev *dev)
+{
+	struct check_opts opts = options(a);
+	struct check_repaired rep;
+	struct check_result res;
+	int r = check_repair(dev, &opts, &res, &rep), status;
+
+	progress_clear();
+	if (r == -EINVAL || r == -EOPNOTSUPP || r == -EBADMSG || r == -EUCLEAN)
+		return explain(a, r);
+	if (r)
+		return fail(FSCK_UNCORRECTED | FSCK_FAILED, "%s: repair was broken off: %s",
+			    a->target, err_text(r));
+	if (rep.recovery.transactions)
+		printf("%s: was not unmounted; %" PRIu64 " transactions were replayed\n",
+		       a->target, rep.recovery.transactions);
+	status = rep.repaired || rep.recovery.transactions ? FSCK_CORRECTED : FSCK_OK;
+	show_counts(a, &res);
+	if (rep.repaired)
+		printf("%s: %" PRIu64 " repairs in %u rounds\n", a->target, rep.repaired,
+		       rep.rounds);
+	if (!res.problems)
+		show_clean(a, res.inodes, res.used_sectors, res.geo.nr_sectors);
+	else
+		printf("%s: %" PRIu64 " problem%s left%s\n", a->target, res.problems,
+		       res.problems == 1 ? "" : "s",
+		       a->repair ? "" : "; 'fsck.foliofs -y' repairs them");
+	return res.problems ? status | FSCK_UNCORRECTED : status;
 }
 
 /* Mounting replays the log, finishes what it left unfinished, and unmounting marks it clean. */
@@ -151,24 +165,21 @@ static int check_as_needed(const struct fsck_args *a, struct blk_dev *dev)
 	struct check_state st;
 	int r = check_state(dev, &st), status = FSCK_OK;
 
-	if (r == -EBADMSG || r == -EUCLEAN)
-		return full_check(a, dev);
+	if (r == -EBADMSG || r == -EUCLEAN || a->repair || (!r && a->force))
+		return check_and_repair(a, dev);
 	if (r)
 		return explain(a, r);
 	if (!st.clean) {
 		status = replay(a, dev, &st.geo);
 		if (status & FSCK_UNCORRECTED)
-			return status | full_check(a, dev);
+			return check_and_repair(a, dev);
 		if (status & FSCK_FAILED)
 			return status;
 		r = check_state(dev, &st);
 		if (r)
 			return explain(a, r);
 	}
-	if (a->force)
-		return status | full_check(a, dev);
-	printf("%s: clean, %" PRIu64 " inodes, %" PRIu64 "/%" PRIu64 " sectors\n", a->target,
-	       st.inodes, st.geo.nr_sectors - st.free_sectors, st.geo.nr_sectors);
+	show_clean(a, st.inodes, st.geo.nr_sectors - st.free_sectors, st.geo.nr_sectors);
 	return status;
 }
 
@@ -194,7 +205,8 @@ static int run(const struct fsck_args *a)
 	r = target_open(a->target, a->check_only ? BLK_RDONLY : BLK_RDWR, NULL, &dev);
 	if (r)
 		return open_failed(a, r);
-	status = a->check_only ? full_check(a, dev) : check_as_needed(a, dev);
+	progress_init(a);
+	status = a->check_only ? only_check(a, dev) : check_as_needed(a, dev);
 	blk_close(dev);
 	return status;
 }
