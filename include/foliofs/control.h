@@ -43,6 +43,11 @@
  *		"key value" lines: runs of free space, or extents of a file
  *	trace [NUMBER]
  *		"next NUMBER lost NUMBER", then the records of the trace ring from that number on
+ *	scrub start [BYTES-A-SECOND] | stop | status
+ *		verifies what is on the disk; status prints "key value" lines: state (never,
+ *		running, finished, stopped, failed), bytes, errors, and "damage TEXT" for each
+ *	errors [clear]
+ *		one line for each place that was found damaged, then how many reports there were
  *	wait
  *		answers when the file system has been unmounted and the image is free: "ok", or
  *		"error TEXT" if something could not be written

@@ -16,7 +16,12 @@
 
 #define WHY_LOG_FIRST 8
 
+#define OP_RUNNING 2
+
 static u64 why_seen[WHY_NR]; /* relaxed atomics */
+static corrupt_sink_fn sink_fn; /* atomic; set after sink_arg */
+static void *sink_arg;
+static __thread u16 current_op;
 
 void assert_failed(const char *cond, const char *file, int line, const char *func)
 {
@@ -87,6 +92,7 @@ static const char *const why_texts[WHY_NR] = {
 	[WHY_DATA_CHECKSUM] = "file data: wrong checksum",
 	[WHY_DATA_BAD] = "file data: lost by a write that failed",
 	[WHY_DATA_TORN] = "file data: torn by a crash",
+	[WHY_BUFFER] = "metadata buffer: wrong address, kind or content",
 };
 
 const char *why_text(enum why why)
@@ -117,13 +123,45 @@ static void corrupt_log(enum why why, u64 ino, u64 file_sector, u64 sector, u64 
 	log_err("corruption: %s%s%s", why_text(why), where, repeated);
 }
 
+bool corrupt_sink_take(corrupt_sink_fn fn, void *arg)
+{
+	void *nobody = NULL;
+
+	if (!__atomic_compare_exchange_n(&sink_arg, &nobody, arg, false, __ATOMIC_ACQ_REL,
+					 __ATOMIC_ACQUIRE))
+		return false;
+	__atomic_store_n(&sink_fn, fn, __ATOMIC_RELEASE);
+	return true;
+}
+
+void corrupt_sink_drop(void *arg)
+{
+	if (__atomic_load_n(&sink_arg, __ATOMIC_ACQUIRE) != arg)
+		return;
+	__atomic_store_n(&sink_fn, NULL, __ATOMIC_RELEASE);
+	__atomic_store_n(&sink_arg, NULL, __ATOMIC_RELEASE);
+}
+
+u16 corrupt_op(void)
+{
+	return current_op ? current_op : OP_RUNNING;
+}
+
+void corrupt_op_set(u16 op)
+{
+	current_op = op;
+}
+
 int corrupt_data(enum why why, u64 ino, u64 file_sector, u64 sector)
 {
+	corrupt_sink_fn fn = __atomic_load_n(&sink_fn, __ATOMIC_ACQUIRE);
 	size_t i = (size_t)why < WHY_NR ? (size_t)why : WHY_NONE;
 	u64 nth = __atomic_add_fetch(&why_seen[i], 1, __ATOMIC_RELAXED);
 
 	if (nth <= WHY_LOG_FIRST || is_pow2(nth))
 		corrupt_log(why, ino, file_sector, sector, nth);
+	if (fn)
+		fn(__atomic_load_n(&sink_arg, __ATOMIC_ACQUIRE), why, ino, sector);
 	return -EUCLEAN;
 }
 

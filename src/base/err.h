@@ -36,7 +36,10 @@ const char *err_name(int err);
 /* "Input/output error" and so on, thread-safe, for 5 and for -5. */
 const char *err_text(int err);
 
-/* Why something on disk is not acceptable. why_text() gives the words. */
+/*
+ * Why something on disk is not acceptable. why_text() gives the words. The numbers stand in the
+ * record of errors on the disk: new ones come at the end.
+ */
 enum why {
 	WHY_NONE,
 	/* superblock */
@@ -90,6 +93,8 @@ enum why {
 	WHY_DATA_CHECKSUM,
 	WHY_DATA_BAD, /* lost by a failed write */
 	WHY_DATA_TORN, /* an overwrite that a crash cut in two */
+	/* any metadata buffer, as it was read */
+	WHY_BUFFER,
 	WHY_NR,
 };
 
@@ -108,6 +113,18 @@ int corrupt(enum why why, u64 ino, u64 sector);
 
 /* The same for a sector of a file's data: also says which one of the file. */
 int corrupt_data(enum why why, u64 ino, u64 file_sector, u64 sector);
+
+/*
+ * Who keeps a record of reports. fn is called for each with any lock held: it takes none and does
+ * not wait. The first who takes it has it until he drops it; others get nothing.
+ */
+typedef void (*corrupt_sink_fn)(void *arg, enum why why, u64 ino, u64 sector);
+bool corrupt_sink_take(corrupt_sink_fn fn, void *arg);
+void corrupt_sink_drop(void *arg);
+
+/* What this thread is about (enum fmt_error_op), for that record; 2, running, unless it was set. */
+u16 corrupt_op(void);
+void corrupt_op_set(u16 op);
 
 /* How often corrupt() was called for @why since start. */
 u64 corrupt_count(enum why why);

@@ -126,6 +126,8 @@ static void check_root_copy(struct check *c)
 	struct fmt_geo g = { 0 };
 	int r = fmt_super_decode(&c->root->super, &g);
 
+	/* As in the other copies. */
+	memcpy(g.label, c->geo.label, sizeof(g.label));
 	if (!r && memcmp(&g, &c->geo, sizeof(g)) == 0)
 		return;
 	/* Images made before there was a copy have nothing there. */

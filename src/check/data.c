@@ -5,7 +5,8 @@
  * 1. File by file, so that a finding names the inode and the place in it.
  * 2. A sector that the device can't read is found like one with a wrong checksum, and its
  *    neighbours are still looked at.
- * 3. Sectors that are marked bad are known to be lost and are counted, not reported again.
+ * 3. With a log to replay, what it holds of a sector counts, not what is in place.
+ * 4. Sectors that are marked bad are known to be lost and are counted, not reported again.
  */
 #include "check/check_priv.h"
 
@@ -18,6 +19,7 @@
 struct data_pass {
 	struct check *c;
 	u8 *data;               /* BATCH sectors */
+	u8 *logged;             /* a sector whose newest version is in the log */
 	struct map_look map;
 };
 
@@ -35,6 +37,10 @@ static void verify(struct data_pass *p, u64 ino, u64 file_sector, u64 disk, cons
 {
 	u32 entry = map_look(&p->map, disk);
 
+	if (p->c->rd.jnl && jnl_data_read(p->c->rd.jnl, disk, p->logged) == 1) {
+		data = p->logged;
+		err = 0;
+	}
 	if (entry < FMT_MAP_CSUM_MIN && !(err && entry == FMT_MAP_NOCSUM))
 		return;
 	p->c->res->data_sectors++;
@@ -96,9 +102,11 @@ int check_data(struct check *c)
 	int r = map_look_init(&p.map, &c->rd);
 
 	p.data = aligned_alloc(SECTOR_SIZE, (size_t)BATCH * SECTOR_SIZE);
+	p.logged = aligned_alloc(SECTOR_SIZE, SECTOR_SIZE);
 	if (!r)
-		r = p.data ? walk_tree(&w, c->root) : -ENOMEM;
+		r = p.data && p.logged ? walk_tree(&w, c->root) : -ENOMEM;
 	progress(c, 5, 1, 1);
+	free(p.logged);
 	free(p.data);
 	map_look_fini(&p.map);
 	return r ? r : c->err;

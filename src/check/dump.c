@@ -15,6 +15,7 @@
 #include "base/size.h"
 #include "base/uuid.h"
 #include "check/check_priv.h"
+#include "fs/fs.h"
 
 struct dump {
 	struct blk_dev *dev;
@@ -651,6 +652,15 @@ int dump_open(struct blk_dev *dev, bool replay, struct dump **out)
 	}
 	*out = d;
 	return 0;
+}
+
+int dump_errors(struct dump *d, struct fs_errors *out)
+{
+	int r = reader_get(&d->rd, d->geo.root_sector, FMT_KIND_ROOT, d->buf);
+
+	if (!r)
+		fs_errors_decode((const void *)d->buf, out);
+	return r;
 }
 
 void dump_close(struct dump *d)

@@ -21,6 +21,9 @@ struct json_object;
  * Errors as check_run(). If the cache is not initialised, replay sets up one of its own.
  */
 int dump_open(struct blk_dev *dev, bool replay, struct dump **out);
+struct fs_errors;
+/* The record of errors of the root sector. */
+int dump_errors(struct dump *d, struct fs_errors *out);
 void dump_close(struct dump *d);   /* NULL is allowed */
 
 /* Geometry, identity, state and counts in one object. The caller puts it (json_object_put). */

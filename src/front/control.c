@@ -32,6 +32,7 @@
 #include "front/control.h"
 #include "front/control_cache.h"
 #include "front/front.h"
+#include "front/scrub.h"
 #include "stat/stat.h"
 
 #define WAITERS_MAX 16u
@@ -41,6 +42,7 @@
 
 struct control {
 	struct front *front;
+	struct scrub_job *scrub;
 	const char *image, *point;
 	char path[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
 	int listen_fd;
@@ -185,10 +187,38 @@ static int run_shutdown(struct control *c, const char *arg, FILE *out)
 	return 0;
 }
 
+static int run_scrub(struct control *c, const char *arg, FILE *out)
+{
+	if (!c->scrub)
+		c->scrub = scrub_job_new(c->front->fs);
+	return c->scrub ? scrub_command(c->scrub, arg, out) : -ENOMEM;
+}
+
+static int run_errors(struct control *c, const char *arg, FILE *out)
+{
+	struct fs_errors *e;
+	char line[256];
+	int err;
+
+	if (strcmp(arg, "clear") == 0)
+		return fs_errors_clear(c->front->fs);
+	e = malloc(sizeof(*e));
+	err = !e ? -ENOMEM : *arg ? -EINVAL : fs_errors(c->front->fs, e);
+	for (u32 i = 0; !err && i < e->nr; i++) {
+		fs_error_to_text(&e->e[i], line, sizeof(line));
+		fprintf(out, "%s\n", line);
+	}
+	if (!err)
+		fprintf(out, "%llu errors noted\n", (unsigned long long)e->total);
+	free(e);
+	return err;
+}
+
 static const struct command commands[] = {
 	{ "stats", run_stats }, { "info", run_info }, { "sync", run_sync },
 	{ "freeze", run_freeze }, { "thaw", run_thaw }, { "mark", run_mark },
 	{ "shutdown", run_shutdown },
+	{ "scrub", run_scrub }, { "errors", run_errors },
 };
 
 static void send_all(int fd, const char *text, size_t len)
@@ -411,6 +441,8 @@ void control_stop(struct control *c)
 	eventfd_write(c->stop_fd, 1);
 	pthread_join(c->thread, NULL);
 	c->running = false;
+	scrub_job_free(c->scrub);
+	c->scrub = NULL;
 }
 
 void control_end(struct control *c, int error)

@@ -218,6 +218,7 @@ static void *flusher_main(void *arg)
 		if (fs->flusher_stop)
 			break;
 		mutex_unlock(&fs->dirty_lock);
+		errors_store(fs);
 		flusher_round(fs, false);
 		mutex_lock(&fs->dirty_lock);
 	}

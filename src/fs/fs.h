@@ -88,6 +88,20 @@ const struct jnl_recovery *fs_recovery(const struct fs *fs);
  */
 int fs_repair_begin(struct blk_dev *dev, struct fs **out);
 struct space *fs_space(struct fs *fs);
+struct blk_dev *fs_dev(struct fs *fs);
+
+/*
+ * The record of errors: the last FMT_NR_ERRORS places that were found damaged, oldest first, with
+ * what is not on the disk yet. op: enum fmt_error_op.
+ */
+struct fs_error { s64 time; u64 ino, sector; u32 count; u16 why, op; };
+struct fs_errors { u32 nr; u64 total; struct fs_error e[2 * FMT_NR_ERRORS]; };
+int fs_errors(struct fs *fs, struct fs_errors *out);
+int fs_errors_clear(struct fs *fs);
+/* The same from a root sector that the caller has checked. */
+void fs_errors_decode(const struct fmt_root *root, struct fs_errors *out);
+/* "2026-01-31 12:00:00  running  bitmap: wrong content, sector 9, 1 time"; as snprintf(). */
+int fs_error_to_text(const struct fs_error *e, char *buf, size_t len);
 
 /* mkfs */
 struct fs_format_opts {

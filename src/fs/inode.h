@@ -106,6 +106,14 @@ struct inode {
 				     * set by ioend, cleared by fsync; under state */
 };
 
+/* What corrupt() reported and the disk does not have yet (errors.c). */
+struct errors {
+	bool busy;                  /* atomic: who has it may use the rest */
+	u32 nr;
+	struct fs_error e[FMT_NR_ERRORS];
+	u64 lost;                   /* reports for which there was no room */
+};
+
 struct fs {
 	struct blk_dev *dev;
 	struct fmt_geo geo;
@@ -131,6 +139,7 @@ struct fs {
 	TAILQ_HEAD(, inode) dirty;
 	pthread_t flusher;
 	bool flusher_runs, flusher_stop, flusher_kick;
+	struct errors errors;
 	bool storing, unmounting;   /* fs_pre_commit() runs; it must not begin any more */
 };
 
@@ -234,6 +243,11 @@ extern enum fs_omit fs_omitted;
 
 /* torn.c */
 void torn_report(struct fs *fs);   /* what recovery found in overwrites that were under way */
+
+/* errors.c */
+void errors_init(struct fs *fs);      /* reports come here from now on, if nobody else has them */
+void errors_fini(struct fs *fs);
+int errors_store(struct fs *fs);      /* to the root sector, if there are any; no locks held */
 
 /* flusher.c */
 int flusher_start(struct fs *fs);

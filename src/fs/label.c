@@ -45,6 +45,22 @@ static int write_all(struct fs *fs, const struct fmt_geo *geo, u8 *buf)
 	return r ? r : blk_flush(fs->dev);
 }
 
+/* The copy in the root sector; images made before there was one have none. */
+static int root_copy_body(struct view *v, void *arg)
+{
+	struct fmt_root *root;
+	struct fmt_geo was;
+	void *buf;
+	int r = view_edit(v, view_geo(v)->root_sector, FMT_KIND_ROOT, &buf);
+
+	if (r)
+		return r;
+	root = buf;
+	if (!fmt_super_decode(&root->super, &was))
+		fmt_super_encode(arg, FMT_SUPER_COPY_ROOT, &root->super);
+	return 0;
+}
+
 int fs_set_label(struct fs *fs, const char *label)
 {
 	size_t len = strlen(label);
@@ -64,6 +80,8 @@ int fs_set_label(struct fs *fs, const char *label)
 	memset(geo.label, 0, sizeof(geo.label));
 	memcpy(geo.label, label, len);
 	r = write_all(fs, &geo, buf);
+	if (!r)
+		r = jnl_run(fs->jnl, 1, root_copy_body, &geo, NULL);
 	if (!r)
 		memcpy(fs->geo.label, geo.label, sizeof(geo.label));
 	mutex_unlock(&fs->label);

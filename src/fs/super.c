@@ -195,6 +195,8 @@ static struct fs *fs_new(struct blk_dev *dev, const struct fs_opts *o)
 /* Everything but the journal's own end; usable for whatever a mount got to. */
 static void fs_free(struct fs *fs, bool crash)
 {
+	errors_fini(fs);
+	corrupt_op_set(FMT_ERROR_OP_RUN);
 	itable_fini(fs, crash);
 	space_close(fs->space);
 	mutex_fini(&fs->rename);
@@ -208,10 +210,13 @@ int fs_mount(struct blk_dev *dev, const struct fs_opts *o, struct fs **out)
 
 	if (!fs)
 		return -ENOMEM;
+	errors_init(fs);
+	corrupt_op_set(FMT_ERROR_OP_MOUNT);
 	if ((r = load_super(dev, &fs->geo)) || (r = check_features(fs)) || (r = open_journal(fs)))
 		goto out_free;
 	if ((r = space_open(fs->jnl, &fs->geo, &fs->space)) || (r = start(fs)))
 		goto out_close;
+	corrupt_op_set(FMT_ERROR_OP_RUN);
 	*out = fs;
 	return 0;
 
@@ -260,6 +265,8 @@ int fs_unmount(struct fs *fs, bool crash)
 	fs_pre_commit_stop(fs);
 	if (!crash)
 		r = fs_sync(fs);
+	if (!crash)
+		errors_store(fs);
 	/* It calls back into what goes away now. */
 	jnl_stop(fs->jnl);
 	/* Deletes what was unlinked and is still known outside, so the journal ends last. */
@@ -274,6 +281,11 @@ int fs_unmount(struct fs *fs, bool crash)
 const struct fmt_geo *fs_geo(const struct fs *fs)
 {
 	return &fs->geo;
+}
+
+struct blk_dev *fs_dev(struct fs *fs)
+{
+	return fs->dev;
 }
 
 struct space *fs_space(struct fs *fs)

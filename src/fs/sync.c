@@ -222,6 +222,7 @@ int fs_sync(struct fs *fs)
 		return 0;
 	if (fs_is_down(fs))
 		return -EIO;
+	errors_store(fs);
 	r = flusher_round(fs, true);
 	stored = store_all(fs);
 	if (!r)
@@ -268,6 +269,7 @@ int fs_tick(struct fs *fs)
 
 	if (fs->readonly)
 		return 0;
+	errors_store(fs);
 	r = flusher_round(fs, false);
 	stored = store_all(fs);
 	if (!r)

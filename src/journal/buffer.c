@@ -126,6 +126,20 @@ int buf_load(struct jnl *j, u64 addr, enum fmt_kind kind, struct folio **out)
 	return 0;
 }
 
+bool jnl_is_changed(struct jnl *j, u64 addr)
+{
+	struct folio *f = cache_find(&j->mapping, addr);
+	bool changed;
+
+	if (!f)
+		return false;
+	mutex_lock(&j->lock);
+	changed = f->priv != NULL;
+	mutex_unlock(&j->lock);
+	folio_put(f);
+	return changed;
+}
+
 struct jnl_buf *buf_new(struct folio *f, u64 addr, enum fmt_kind kind)
 {
 	struct jnl_buf *b = calloc(1, sizeof(*b));

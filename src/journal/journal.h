@@ -196,6 +196,8 @@ void jnl_kick_checkpoint(struct jnl *j);
 /* Nothing is committed any more, as after a failed commit; without its message. */
 void jnl_shutdown(struct jnl *j);
 int jnl_error(struct jnl *j);           /* 0, or why the file system is read-only */
+/* Is there a newer content of the buffer at addr than the disk has in its place? */
+bool jnl_is_changed(struct jnl *j, u64 addr);
 struct mapping *jnl_mapping(struct jnl *j); /* the metadata mapping (stats) */
 
 /* Fills a fresh device's log headers (mkfs). */

@@ -106,6 +106,9 @@ static int view_want(struct view *v, u64 addr, enum fmt_kind kind, bool fresh)
 {
 	struct held *h = held_find(v, addr);
 
+	/* Asked for again: it is not one that was freed meanwhile. */
+	if (h && (h->error == -EBADMSG || h->error == -EUCLEAN))
+		corrupt(h->error == -EBADMSG ? WHY_HDR_CHECKSUM : WHY_BUFFER, CORRUPT_NO_INO, addr);
 	if (h && h->error)
 		return h->error;
 	v->want = true;

@@ -12,6 +12,12 @@ check_fails 2 'no command is a mistake' "$CTL"
 check_fails 2 'an unknown command is a mistake' "$CTL" stast "$mnt"
 check_says "did you mean 'stats'" 'the nearest command is named'
 check_fails 2 'stats without a mount is a mistake' "$CTL" stats
+check_fails 2 'scrub without a mount is a mistake' "$CTL" scrub
+check_fails 2 'scrub with a rate that is none is a mistake' "$CTL" scrub -r fast /
+check_fails 2 'scrub with an unknown verb is a mistake' "$CTL" scrub begin /
+check_fails 2 'scrub stop with a rate is a mistake' "$CTL" scrub -r 1m stop /
+check_fails 2 'errors of two things is a mistake' "$CTL" errors / /
+check_fails 1 'scrub of what is no FolioFS fails' "$CTL" scrub /
 check_fails 2 'stats with an unknown option is a mistake' "$CTL" stats --jsno /
 check_fails 2 'stats -i 0 is a mistake' "$CTL" stats -i 0 /
 check_fails 1 'a folder that is not on FolioFS is refused' "$CTL" stats "$T_DIR"

@@ -39,6 +39,8 @@ int cmd_drop(int argc, char **argv);
 int cmd_mark(int argc, char **argv);
 int cmd_shutdown(int argc, char **argv);
 int cmd_umount(int argc, char **argv);
+int cmd_scrub(int argc, char **argv);
+int cmd_errors(int argc, char **argv);
 int cmd_info(int argc, char **argv);
 int cmd_dump(int argc, char **argv);
 

@@ -35,6 +35,9 @@ static const struct command {
 	{ "set", "[MOUNT] PATH budget=SIZE|none priority=low|normal|high",
 	  "how much of the cache a file may have, and when it goes", cmd_set },
 	{ "frag", "MOUNT | PATH", "how long free runs, or a file's extents, are", cmd_frag },
+	{ "scrub", "[-r RATE] [start | stop | status] MOUNT",
+	  "verify everything on the disk, while it is used", cmd_scrub },
+	{ "errors", "[--clear] MOUNT | IMAGE", "what was found damaged so far", cmd_errors },
 	{ "umount", "MOUNT", "unmount, and wait until the image is clean and free", cmd_umount },
 };
 

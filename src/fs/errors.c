@@ -1,0 +1,249 @@
+/*
+ * The record of errors: what was found damaged, on the disk itself, so that it is known after the
+ * daemon has ended.
+ *
+ * Rules
+ * 1. corrupt() may be called with any lock held, in the middle of any body. So a report only joins
+ *    the pending ones here, in memory that is always there, behind a flag that is held for a few
+ *    comparisons; the flusher, sync and unmount put them into the root sector by a handle.
+ * 2. The same reason at the same place is one record with a count, in memory and on the disk.
+ * 3. The record is never in the way: what can't be stored (a read-only mount, a failed journal, a
+ *    damaged root sector) stays in memory and is shown from there.
+ */
+#include <string.h>
+#include <time.h>
+
+#include "base/err.h"
+#include "fs/inode.h"
+
+struct store_arg {
+	struct fs_error e[FMT_NR_ERRORS];
+	u32 nr;
+	u64 lost;
+};
+
+static void pending_enter(struct errors *er)
+{
+	while (__atomic_test_and_set(&er->busy, __ATOMIC_ACQUIRE))
+		;
+}
+
+static void pending_leave(struct errors *er)
+{
+	__atomic_clear(&er->busy, __ATOMIC_RELEASE);
+}
+
+static bool same_place(const struct fs_error *x, const struct fs_error *y)
+{
+	return x->why == y->why && x->ino == y->ino && x->sector == y->sector;
+}
+
+/* er entered. */
+static void pending_add(struct errors *er, const struct fs_error *e)
+{
+	for (u32 i = 0; i < er->nr; i++) {
+		if (!same_place(&er->e[i], e))
+			continue;
+		er->e[i].count += e->count;
+		er->e[i].time = MAX(er->e[i].time, e->time);
+		return;
+	}
+	if (er->nr < FMT_NR_ERRORS)
+		er->e[er->nr++] = *e;
+	else
+		er->lost += e->count;
+}
+
+static void note(void *arg, enum why why, u64 ino, u64 sector)
+{
+	struct fs *fs = arg;
+	struct fs_error e = { .time = time(NULL), .ino = ino, .sector = sector, .count = 1,
+			      .why = (u16)why, .op = corrupt_op() };
+
+	pending_enter(&fs->errors);
+	pending_add(&fs->errors, &e);
+	pending_leave(&fs->errors);
+	fs_want_writeback(fs);
+}
+
+void errors_init(struct fs *fs)
+{
+	corrupt_sink_take(note, fs);
+}
+
+void errors_fini(struct fs *fs)
+{
+	corrupt_sink_drop(fs);
+}
+
+/* ---- on the disk ---- */
+
+static void record_put(struct fmt_root *root, const struct fs_error *e)
+{
+	struct fmt_error *to = NULL;
+	u32 next = get32(root->error_next) % FMT_NR_ERRORS;
+
+	for (u32 i = 0; i < FMT_NR_ERRORS; i++) {
+		struct fmt_error *r = &root->error[i];
+
+		if (get32(r->count) && get16(r->why) == e->why && get64(r->ino) == e->ino &&
+		    get64(r->sector) == e->sector)
+			to = r;
+	}
+	if (!to) {
+		to = &root->error[next];
+		*to = (struct fmt_error){ .count = put32(0) };
+		root->error_next = put32((next + 1) % FMT_NR_ERRORS);
+	}
+	to->time = put64((u64)e->time);
+	to->ino = put64(e->ino);
+	to->sector = put64(e->sector);
+	to->count = put32(get32(to->count) + e->count);
+	to->why = put16(e->why);
+	to->op = put16(e->op);
+	root->errors_total = put64(get64(root->errors_total) + e->count);
+}
+
+static int store_body(struct view *v, void *arg)
+{
+	const struct store_arg *a = arg;
+	struct fmt_root *root;
+	void *buf;
+	int r = view_edit(v, view_geo(v)->root_sector, FMT_KIND_ROOT, &buf);
+
+	if (r)
+		return r;
+	root = buf;
+	for (u32 i = 0; i < a->nr; i++)
+		record_put(root, &a->e[i]);
+	root->errors_total = put64(get64(root->errors_total) + a->lost);
+	return 0;
+}
+
+static void pending_take(struct errors *er, struct store_arg *a)
+{
+	pending_enter(er);
+	a->nr = er->nr;
+	a->lost = er->lost;
+	memcpy(a->e, er->e, er->nr * sizeof(er->e[0]));
+	er->nr = 0;
+	er->lost = 0;
+	pending_leave(er);
+}
+
+int errors_store(struct fs *fs)
+{
+	struct errors *er = &fs->errors;
+	struct store_arg a;
+	int r;
+
+	if (!__atomic_load_n(&er->nr, __ATOMIC_RELAXED) || fs_readonly(fs))
+		return 0;
+	pending_take(er, &a);
+	r = jnl_run(fs->jnl, 1, store_body, &a, NULL);
+	if (!r)
+		return 0;
+	pending_enter(er);
+	for (u32 i = 0; i < a.nr; i++)
+		pending_add(er, &a.e[i]);
+	er->lost += a.lost;
+	pending_leave(er);
+	return r;
+}
+
+/* ---- showing and clearing ---- */
+
+void fs_errors_decode(const struct fmt_root *root, struct fs_errors *out)
+{
+	u32 first = get32(root->error_next) % FMT_NR_ERRORS;
+
+	*out = (struct fs_errors){ .total = get64(root->errors_total) };
+	for (u32 i = 0; i < FMT_NR_ERRORS; i++) {
+		const struct fmt_error *r = &root->error[(first + i) % FMT_NR_ERRORS];
+
+		if (get32(r->count))
+			out->e[out->nr++] = (struct fs_error){
+				.time = (s64)get64(r->time), .ino = get64(r->ino),
+				.sector = get64(r->sector), .count = get32(r->count),
+				.why = get16(r->why), .op = get16(r->op),
+			};
+	}
+}
+
+static int read_body(struct view *v, void *arg)
+{
+	const void *root;
+	int r = view_get(v, view_geo(v)->root_sector, FMT_KIND_ROOT, &root);
+
+	if (!r)
+		fs_errors_decode(root, arg);
+	return r;
+}
+
+int fs_errors(struct fs *fs, struct fs_errors *out)
+{
+	struct errors *er = &fs->errors;
+	int r;
+
+	errors_store(fs);
+	r = jnl_read(fs->jnl, read_body, out);
+	if (r)
+		*out = (struct fs_errors){ 0 };
+	pending_enter(er);
+	for (u32 i = 0; i < er->nr && out->nr < ARRAY_LEN(out->e); i++) {
+		out->e[out->nr++] = er->e[i];
+		out->total += er->e[i].count;
+	}
+	pending_leave(er);
+	return 0;
+}
+
+static int clear_body(struct view *v, void *arg)
+{
+	struct fmt_root *root;
+	void *buf;
+	int r = view_edit(v, view_geo(v)->root_sector, FMT_KIND_ROOT, &buf);
+
+	(void)arg;
+	if (r)
+		return r;
+	root = buf;
+	root->errors_total = put64(0);
+	root->error_next = put32(0);
+	memset(root->error, 0, sizeof(root->error));
+	return 0;
+}
+
+int fs_errors_clear(struct fs *fs)
+{
+	struct store_arg none;
+	u64 seq = 0;
+	int r = jnl_run(fs->jnl, 1, clear_body, NULL, &seq);
+
+	if (r)
+		return r;
+	pending_take(&fs->errors, &none);
+	return seq ? jnl_commit(fs->jnl, seq) : 0;
+}
+
+static const char *const op_names[] = { "unknown", "mount", "running", "scrub", "fsck" };
+
+int fs_error_to_text(const struct fs_error *e, char *buf, size_t len)
+{
+	time_t when = (time_t)e->time;
+	char date[32], where[64] = "";
+	size_t n = 0;
+	struct tm tm;
+
+	if (!localtime_r(&when, &tm) || !strftime(date, sizeof(date), "%F %T", &tm))
+		snprintf(date, sizeof(date), "%lld", (long long)e->time);
+	if (e->ino != CORRUPT_NO_INO)
+		n = (size_t)snprintf(where, sizeof(where), ", inode %llu",
+				     (unsigned long long)e->ino);
+	if (e->sector != CORRUPT_NO_SECTOR)
+		snprintf(where + n, sizeof(where) - n, ", sector %llu",
+			 (unsigned long long)e->sector);
+	return snprintf(buf, len, "%s  %-7s  %s%s, %u time%s", date,
+			e->op < ARRAY_LEN(op_names) ? op_names[e->op] : op_names[0],
+			why_text((enum why)e->why), where, e->count, e->count == 1 ? "" : "s");
+}
