@@ -20,7 +20,7 @@ import time
 MODE, TOP = sys.argv[1], sys.argv[2]
 LIBC = ctypes.CDLL(None, use_errno=True)
 CLAIMS = []
-AT_FDCWD, NOREPLACE, EXCHANGE, WHITEOUT = -100, 1, 2, 4
+AT_FDCWD, NOREPLACE, EXCHANGE, UNKNOWN = -100, 1, 2, 8
 KEEP_SIZE, PUNCH_HOLE, ZERO_RANGE = 1, 2, 16
 
 
@@ -166,7 +166,7 @@ def rename_exchange_swaps_and_destroys_nothing():
 @claim
 def unknown_rename_flags_are_refused():
     put("a")
-    fails(errno.EINVAL, rename2, "a", "b", WHITEOUT)
+    fails(errno.EINVAL, rename2, "a", "b", UNKNOWN)
     assert os.path.exists("a")
 
 
