@@ -333,6 +333,14 @@ static void serve(struct control *c, int fd)
 		close(fd);
 }
 
+static void accept_one(struct control *c)
+{
+	int fd = accept4(c->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+
+	if (fd >= 0)
+		serve(c, fd);
+}
+
 static void *control_main(void *arg)
 {
 	struct control *c = arg;
@@ -341,19 +349,17 @@ static void *control_main(void *arg)
 	};
 
 	for (;;) {
-		int fd;
-
 		if (poll(p, 2, thaw_wait_ms(c)) < 0 && errno != EINTR)
 			break;
 		if (p[1].revents)
 			break;
 		thaw_in_time(c);
-		if (!(p[0].revents & POLLIN))
-			continue;
-		fd = accept4(c->listen_fd, NULL, NULL, SOCK_CLOEXEC);
-		if (fd >= 0)
-			serve(c, fd);
+		if (p[0].revents & POLLIN)
+			accept_one(c);
 	}
+	/* Who asked to wait for the end did so before the mount went, and may not be served yet. */
+	for (unsigned n = 0; n < WAITERS_MAX && poll(p, 1, 0) > 0; n++)
+		accept_one(c);
 	if (c->thaw_ns && fs_thaw(c->front->fs) == 0)
 		log_warn("thawed: the mount ends");
 	return NULL;
