@@ -35,6 +35,7 @@ static inline void fix_open(struct fix *f, u64 nr_sectors, u32 block_bytes, u64 
 
 static inline void fix_reopen(struct fix *f)
 {
+	f->host.space = NULL;
 	space_close(f->sp);
 	jnl_commit(f->jnl, 0);
 	ck_assert_int_eq(space_open(f->jnl, &f->geo, &f->sp), 0);

@@ -63,6 +63,7 @@ static void rig_open(struct rig *r, const char *path, u32 block_bytes)
 
 static void rig_unmount(struct rig *r, bool crash)
 {
+	r->host.space = NULL;
 	space_close(r->sp);
 	ck_assert_int_eq(jnl_close(r->jnl, crash), 0);
 }
