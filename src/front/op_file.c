@@ -254,6 +254,7 @@ int op_read(struct req *rq)
 	const struct fuse_read_in *in = req_arg(rq, sizeof(*in));
 	struct read_answer ra;
 	struct front_file *f;
+	bool direct;
 	int err;
 
 	if (!in || in->offset > INT64_MAX)
@@ -262,9 +263,11 @@ int op_read(struct req *rq)
 	ra.bytes = 0;
 	f = file_of(in->fh);
 	err = read_gather(f, in->offset, MIN_T(u64, in->size, PROTO_MAX_WRITE), &ra);
-	if (err == 0 || (ra.bytes > 0 && f->direct))
+	/* Once it is answered, another thread may close the file. */
+	direct = f->direct;
+	if (err == 0 || (ra.bytes > 0 && direct))
 		err = read_send(rq, &ra);
-	read_put(&ra, !f->direct && err == 0);
+	read_put(&ra, !direct && err == 0);
 	return err;
 }
 
