@@ -6,7 +6,7 @@
     def a_name_of_the_rule(): ...
     @rule(root=True)                       only when the caller is root
     @rule(user=True)                       only when it is not
-    @rule(only="foliofs", why="...")       where the others do or may do something else
+    @rule(only="foliofs ext4", why="...")  where the others do or may do something else
     @rule(mode="kernel", why="...")        only with that page cache (FolioFS)
     @rule(served=True)                     needs remount() or crash()
 
@@ -274,7 +274,7 @@ def skip_reason(f):
         return "for root"
     if how.get("user") and ROOT:
         return "for ordinary users"
-    if how.get("only", FS) != FS:
+    if FS not in how.get("only", FS).split():
         return how["why"]
     if FS == "foliofs" and how.get("mode", MODE) != MODE:
         return how["why"]
