@@ -169,6 +169,21 @@ class Ntfs3g(FuseTarget):
         return ['ntfs-3g', '-o', 'no_detach,big_writes', self.image, self.mnt]
 
 
+class Null(FuseTarget):
+    """One file in the memory of a server that does nothing else: what FUSE itself costs."""
+    name, role, null = 'null', 'reference', True
+
+    def usable(self):
+        return os.access(self.setup.program('bench/bench_null'), os.X_OK)
+
+    def format(self):
+        pass
+
+    def command(self):
+        return [self.setup.program('bench/bench_null'), self.mnt,
+                str(self.setup.file_bytes >> 20)]
+
+
 class LoopTarget(Target):
     """A file system of the kernel on a loop device with direct I/O: what no FUSE would give."""
     role = 'reference'
@@ -222,4 +237,4 @@ class Raw(Target):
         return self.image
 
 
-TARGETS = [FoliofsDaemon, FoliofsKernel, Fuse2fs, Ntfs3g, Ext4Loop, XfsLoop, Raw]
+TARGETS = [FoliofsDaemon, FoliofsKernel, Fuse2fs, Ntfs3g, Ext4Loop, XfsLoop, Raw, Null]
