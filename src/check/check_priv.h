@@ -15,7 +15,7 @@ struct reader {
 	const struct fmt_geo *geo;
 	struct jnl *jnl;        /* NULL: read in place */
 	bool own_cache;
-	u8 *window;             /* READER_WINDOW sectors */
+	u8 *window;             /* READER_WINDOW sectors, made at the first use */
 	u64 window_start;
 	u32 window_nr;
 };

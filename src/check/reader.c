@@ -74,9 +74,6 @@ int reader_init(struct reader *r, struct blk_dev *dev, const struct fmt_geo *geo
 	memset(r, 0, sizeof(*r));
 	r->dev = dev;
 	r->geo = geo;
-	r->window = aligned_alloc(SECTOR_SIZE, READER_WINDOW * SECTOR_SIZE);
-	if (!r->window)
-		return -ENOMEM;
 	if (replay)
 		err = open_journal(r, rec);
 	if (err) {
@@ -147,6 +144,10 @@ void reader_ahead(struct reader *r, u64 addr, u32 nr)
 {
 	r->window_nr = 0;
 	if (r->jnl || nr < 2 || nr > READER_WINDOW || addr + nr > r->geo->nr_sectors)
+		return;
+	if (!r->window)
+		r->window = aligned_alloc(SECTOR_SIZE, READER_WINDOW * SECTOR_SIZE);
+	if (!r->window)
 		return;
 	if (blk_read(r->dev, addr, r->window, nr, BLK_META))
 		return;

@@ -348,6 +348,7 @@ static void *control_main(void *arg)
 		{ .fd = c->listen_fd, .events = POLLIN }, { .fd = c->stop_fd, .events = POLLIN },
 	};
 
+	pthread_setname_np(pthread_self(), "folio-control");
 	for (;;) {
 		if (poll(p, 2, thaw_wait_ms(c)) < 0 && errno != EINTR)
 			break;

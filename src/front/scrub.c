@@ -61,7 +61,10 @@ static void *scrub_main(void *arg)
 	struct scrub_job *j = arg;
 	struct scrub_opts o = { .rate = j->rate, .stop = stop_asked, .damage = note_damage,
 				.arg = j };
-	int r = scrub_run(j->fs, &o, &j->st);
+	int r;
+
+	pthread_setname_np(pthread_self(), "folio-scrub");
+	r = scrub_run(j->fs, &o, &j->st);
 
 	mutex_lock(&j->lock);
 	j->running = false;

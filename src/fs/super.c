@@ -363,7 +363,8 @@ static int root_body(struct view *v, void *arg)
 /*
  * Counted in sectors: f_bsize and f_frsize are the same, because statfs(2) counts in the first
  * and statvfs(3) in the second. The number of inodes has no limit of its own: what is free is what
- * the free space could hold.
+ * the free space could hold. What delayed data will take counts as taken, so that nothing gets less
+ * when it is written.
  */
 int fs_statfs(struct fs *fs, struct statvfs *out)
 {
@@ -378,7 +379,7 @@ int fs_statfs(struct fs *fs, struct statvfs *out)
 		.f_bsize = SECTOR_SIZE,
 		.f_frsize = SECTOR_SIZE,
 		.f_blocks = c.total,
-		.f_bfree = c.free,
+		.f_bfree = c.free - MIN(c.free, c.reserved),
 		.f_bavail = c.available,
 		.f_ffree = c.available * (SECTOR_SIZE / BYTES_AN_INODE),
 		.f_favail = c.available * (SECTOR_SIZE / BYTES_AN_INODE),

@@ -2,9 +2,8 @@
  * The commit thread: commits what is old enough, checkpoints when the log or the cache fills.
  *
  * It sleeps without a timer while nothing is published. How old a change gets is bounded by half
- * of commit_ms here; the
- * file system's flusher uses the other half before it publishes (pre_commit catches what it
- * missed).
+ * of commit_ms here; the file system's flusher uses the other half before it publishes (pre_commit
+ * catches what it missed).
  */
 #include "base/time.h"
 #include "journal/jnl_priv.h"
@@ -69,6 +68,7 @@ static void *thread_main(void *arg)
 	struct jnl *j = arg;
 	bool commit, checkpoint, all;
 
+	pthread_setname_np(pthread_self(), "folio-commit");
 	mutex_lock(&j->lock);
 	while (!j->stop) {
 		thread_sleep(j);

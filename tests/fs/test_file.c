@@ -639,11 +639,33 @@ START_TEST(busy_files_larger_than_the_cache_equal_byte_arrays)
 }
 END_TEST
 
+START_TEST(delayed_data_counts_as_used_before_it_is_written)
+{
+	for (u32 block = 4096; block <= 2u << 20; block *= 8) {
+		struct inode *f;
+		u64 empty, delayed;
+
+		begin("ram:256M", block);
+		f = new_file("f");
+		OK(fs_fsync(f, false));
+		empty = sectors_free();
+		put_data(f, 0, BIG - 5000);
+		delayed = sectors_free();
+		ck_assert_uint_le(delayed, empty - BIG / SECTOR_SIZE);
+		OK(fs_fsync(f, false));
+		ck_assert_uint_ge(sectors_free(), delayed);
+		fs_iput(f);
+		end();
+	}
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("file");
 
 	check_add(s, a_small_file_lives_in_its_item);
+	check_add(s, delayed_data_counts_as_used_before_it_is_written);
 	check_add(s, a_file_that_outgrows_its_item_keeps_its_bytes);
 	check_add(s, an_inline_file_that_grew_and_was_half_written_keeps_its_old_bytes);
 	check_add(s, a_file_that_shrank_and_then_left_its_item_has_its_size);

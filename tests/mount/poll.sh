@@ -51,7 +51,7 @@ settled()
 	[ "$before" = "$(switches "$1")" ]
 }
 
-check 'it mounts with poll=auto' mount_fs "$img" "$mnt" -o cache=daemon,cache_size=64m || t_done
+check 'it mounts with poll=auto' mount_fs "$img" "$mnt" -o cache=daemon,cache_size=64m,commit=1 || t_done
 pid=$(fs_pid "$mnt")
 check 'a file is written' dd if=/dev/zero of="$mnt/f" bs=1M count=32 conv=fsync status=none
 check 'requests flow' requests
@@ -65,7 +65,7 @@ else
 		! grep -q folio-awake "$t/comm" || awk '{ print $41 }' "$t/stat"
 	done | awk '{ n += $1 } END { print n + 0 }')" 'they have idle priority (SCHED_IDLE)'
 fi
-# The last commit and writes have to be over: the timer of commits is 5 s.
+# The last commit and writes have to be over: with commit=1 both timers of it end within 1 s.
 check 'the daemon comes to rest' wait_until 30 settled "$pid"
 before=$(switches "$pid") ticks=$(awake_ticks "$pid")
 sleep 10

@@ -484,8 +484,7 @@ def telldir_and_seekdir_find_back_whatever_was_added_and_removed():
     LIBC.closedir(d)
 
 
-@rule(only="foliofs", mode="daemon",
-      why="others keep the blocks of a directory; kernel pages of earlier rules go out meanwhile")
+@rule(only="foliofs", why="others keep the blocks of a directory")
 def an_emptied_directory_gives_its_space_back():
     os.mkdir("d")
     put("d/first")

@@ -2,6 +2,7 @@
 #include "cuts.h"
 
 #include <check.h>
+#include <malloc.h>
 #include <stdlib.h>
 
 #include "base/hash.h"
@@ -128,6 +129,9 @@ void cuts_setup(void)
 {
 	struct cache_config cfg = { .bytes = 8u << 20, .max_order = 0xff };
 
+	/* Each image is a mount: its larger buffers are not to be new pages each time. */
+	mallopt(M_MMAP_THRESHOLD, 64 << 20);
+	mallopt(M_TRIM_THRESHOLD, 256 << 20);
 	log_set_sink(quiet, NULL);
 	ck_assert_int_eq(cache_init(&cfg), 0);
 	began = now_ns();
