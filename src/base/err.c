@@ -93,6 +93,7 @@ static const char *const why_texts[WHY_NR] = {
 	[WHY_DATA_BAD] = "file data: lost by a write that failed",
 	[WHY_DATA_TORN] = "file data: torn by a crash",
 	[WHY_BUFFER] = "metadata buffer: wrong address, kind or content",
+	[WHY_JNL_LOST] = "journal: damaged in the middle, later changes are lost",
 };
 
 const char *why_text(enum why why)

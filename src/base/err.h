@@ -95,6 +95,7 @@ enum why {
 	WHY_DATA_TORN, /* an overwrite that a crash cut in two */
 	/* any metadata buffer, as it was read */
 	WHY_BUFFER,
+	WHY_JNL_LOST, /* the log is damaged, and not at its end */
 	WHY_NR,
 };
 

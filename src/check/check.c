@@ -84,15 +84,15 @@ static void check_heads(struct check *c, int err)
 
 static int check_log(struct check *c, const struct fmt_jnl_head *head)
 {
-	u64 seq, newest;
-	int r = log_beyond_end(c->dev, &c->geo, head, &seq, &newest);
+	struct jnl_lost lost;
+	int r = jnl_look_beyond(c->dev, &c->geo, head, &lost);
 
 	if (r <= 0)
 		return r;
 	report_fix(c, CHECK_JOURNAL_LOST,
-		   (struct fix){ .kind = FIX_LOG_REPLAY, .sector = c->geo.jnl_sector },
+		   (struct fix){ .kind = FIX_LOG_REPLAY, .sector = lost.sector },
 		   "journal: transaction %" PRIu64 " is damaged, and others up to %" PRIu64
-		   " were made after it", seq, newest);
+		   " were made after it", lost.first, lost.newest);
 	return 0;
 }
 

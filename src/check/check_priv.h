@@ -261,10 +261,6 @@ void mark_group_metadata(struct check *c);
 /* data.c: pass 5 */
 int check_data(struct check *c);
 
-/* log.c: transactions behind the end of the log. 1: there are durable ones; 0; -errno */
-int log_beyond_end(struct blk_dev *dev, const struct fmt_geo *geo,
-		   const struct fmt_jnl_head *head, u64 *seq, u64 *newest);
-
 /* lost.c. all: also where the trees were not walked (no root sector). */
 int lost_scan(struct check *c);
 void lost_free(struct lost *l);

@@ -60,7 +60,8 @@ static int own_cache(struct reader *r)
 
 static int open_journal(struct reader *r, struct jnl_recovery *rec)
 {
-	struct jnl_config cfg = { .dev = r->dev, .geo = r->geo, .readonly = true };
+	struct jnl_config cfg = { .dev = r->dev, .geo = r->geo, .readonly = true,
+				  .cut_log = true };
 	int err = own_cache(r);
 
 	return err ? err : jnl_open(&cfg, &r->jnl, rec);

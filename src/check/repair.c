@@ -20,7 +20,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
+#include "fs/errors.h"
 #include "mem/mem.h"
 
 #define ROUNDS_MAX 100u
@@ -186,10 +188,25 @@ static int journaled_stage(struct repair *rp, enum fix_stage stage, u64 *fixed)
 	return r ? r : closed;
 }
 
-/* Opening the journal for writing replays it and writes a header, closing it the other one. */
-static int replay(struct repair *rp)
+/* In the record of errors, if there is still a root sector for it. */
+static void record_cut(struct repair *rp, struct jnl *j, const struct finding *f)
 {
-	struct jnl_config cfg = { .dev = rp->dev, .geo = &rp->c->geo };
+	struct fs_error e = { .time = time(NULL), .ino = CORRUPT_NO_INO, .sector = f->fix.sector,
+			      .count = 1, .why = WHY_JNL_LOST, .op = FMT_ERROR_OP_FSCK };
+	int r = fs_error_record(j, &e);
+
+	if (r)
+		snprintf(rp->outcome, sizeof(rp->outcome), "replayed up to there; later changes "
+			 "are lost; not in the record of errors: %s", err_text(r));
+}
+
+/*
+ * Opening the journal for writing replays it and writes a header, closing it the other one. cut:
+ * what was found if the log is damaged in the middle.
+ */
+static int replay(struct repair *rp, const struct finding *cut)
+{
+	struct jnl_config cfg = { .dev = rp->dev, .geo = &rp->c->geo, .cut_log = true };
 	struct jnl_recovery rec = { 0 };
 	struct jnl *j;
 	int r = jnl_open(&cfg, &j, &rec);
@@ -198,18 +215,25 @@ static int replay(struct repair *rp)
 		return r;
 	if (!rec.was_clean)
 		rp->rep->recovery = rec;
+	if (cut)
+		record_cut(rp, j, cut);
 	return jnl_close(j, false);
 }
 
 static int log_stage(struct repair *rp, u64 *fixed)
 {
 	struct findings *fs = rp->c->findings;
+	const struct finding *cut = NULL;
 	bool reset = false;
 	int r;
 
-	for (u32 i = 0; i < fs->nr; i++)
+	rp->outcome[0] = 0;
+	for (u32 i = 0; i < fs->nr; i++) {
 		reset |= fs->f[i].fix.kind == FIX_LOG_RESET && may_fix(rp, &fs->f[i].fix);
-	r = reset ? jnl_format(rp->dev, &rp->c->geo) : replay(rp);
+		if (fs->f[i].fix.kind == FIX_LOG_REPLAY)
+			cut = &fs->f[i];
+	}
+	r = reset ? jnl_format(rp->dev, &rp->c->geo) : replay(rp, cut);
 	if (!r && reset)
 		r = blk_flush(rp->dev);
 	for (u32 i = 0; i < fs->nr && !r; i++) {
@@ -217,7 +241,8 @@ static int log_stage(struct repair *rp, u64 *fixed)
 
 		if (fix_stage(kind) != STAGE_LOG || !may_fix(rp, &fs->f[i].fix))
 			continue;
-		tell(rp, &fs->f[i], true, actions[reset ? FIX_LOG_RESET : kind].outcome);
+		tell(rp, &fs->f[i], true, &fs->f[i] == cut && !reset && rp->outcome[0]
+		     ? rp->outcome : actions[reset ? FIX_LOG_RESET : kind].outcome);
 		*fixed += 1;
 	}
 	return r;
@@ -230,6 +255,9 @@ static enum fix_stage first_stage(struct repair *rp)
 	const struct findings *fs = rp->c->findings;
 	enum fix_stage first = STAGE_NR;
 
+	/* What lies behind the cut would be lost, and without that nothing else can be trusted. */
+	if (rp->opts->safe_only && rp->c->res->by_code[CHECK_JOURNAL_LOST])
+		return STAGE_NR;
 	for (u32 i = 0; i < fs->nr; i++)
 		if (may_fix(rp, &fs->f[i].fix))
 			first = MIN(first, fix_stage(fs->f[i].fix.kind));
@@ -262,8 +290,8 @@ static int repair_round(struct repair *rp)
 	u64 fixed = 0;
 	int r;
 
-	if (rp->c->res->replayed && stage > STAGE_LOG) {
-		r = replay(rp);
+	if (rp->c->res->replayed && stage > STAGE_LOG && !rp->c->res->by_code[CHECK_JOURNAL_LOST]) {
+		r = replay(rp, NULL);
 		return r ? r : rp->c->res->problems != 0;
 	}
 	if (!rp->c->res->problems)

@@ -14,6 +14,7 @@
 #include <time.h>
 
 #include "base/err.h"
+#include "fs/errors.h"
 #include "fs/inode.h"
 
 struct store_arg {
@@ -149,6 +150,13 @@ int errors_store(struct fs *fs)
 	er->lost += a.lost;
 	pending_leave(er);
 	return r;
+}
+
+int fs_error_record(struct jnl *j, const struct fs_error *e)
+{
+	struct store_arg a = { .nr = 1, .e[0] = *e };
+
+	return jnl_run(j, 1, store_body, &a, NULL);
 }
 
 /* ---- showing and clearing ---- */

@@ -131,6 +131,9 @@ static int open_journal(struct fs *fs)
 	};
 	int r = jnl_open(&cfg, &fs->jnl, &fs->recovery);
 
+	/* Nothing may be built on what a damaged log has left. */
+	if (!r && fs->recovery.lost_first)
+		fs->readonly = true;
 	if (r || fs->recovery.was_clean)
 		return r;
 	log_info("recovered %llu transactions with %llu records in %llu buffers%s",

@@ -140,29 +140,32 @@ static void count_recovery(const struct jnl_recovery *rec)
 	stat_add(STAT_RECOVERED_NEW, rec->recovered_new);
 	stat_add(STAT_RECOVERED_OLD, rec->recovered_old);
 	stat_add(STAT_RECOVERED_TORN, rec->torn);
+	if (rec->lost_first)
+		stat_add(STAT_LOG_LOST, rec->lost_newest - rec->lost_first + 1);
 }
 
 static int jnl_start(struct jnl *j, struct jnl_recovery *rec)
 {
 	struct fmt_jnl_head head;
-	struct recovered done;
-	int r = jnl_log_read_head(j->dev, j->geo, &head);
+	struct log_end done;
+	bool suspect;
+	int r = jnl_log_read_head(j->dev, j->geo, &head, &suspect);
 
 	if (r)
 		return r;
-	done = (struct recovered){ .next_seq = get64(head.tail_seq), .next_pos = get64(head.tail) };
+	done = (struct log_end){ .seq = get64(head.tail_seq), .pos = get64(head.tail) };
 	rec->was_clean = get32(head.clean);
-	if (!rec->was_clean)
-		r = jnl_recover(j, &head, rec, &done);
+	if (!rec->was_clean || suspect)
+		r = jnl_recover(j, &head, rec, suspect, &done);
 	if (r)
 		return r;
 	count_recovery(rec);
 	j->serial = get64(head.serial);
 	j->epoch = get64(head.epoch);
 	j->mounts = get32(head.mounts);
-	j->head = done.next_pos;
-	j->durable = done.next_seq - 1;
-	j->running = txn_new(done.next_seq);
+	j->head = done.pos;
+	j->durable = done.seq - 1;
+	j->running = txn_new(done.seq);
 	if (!j->running)
 		return -ENOMEM;
 	if (j->cfg.readonly)

@@ -207,7 +207,9 @@ void jnl_fail(struct jnl *j, int error, const char *what);
 
 /* ---- log.c ---- */
 int jnl_log_write_head(struct jnl *j, bool clean);  /* with the current tail; flushed */
-int jnl_log_read_head(struct blk_dev *dev, const struct fmt_geo *geo, struct fmt_jnl_head *out);
+/* The newest valid header; *suspect: the other one is bad, and may have been newer. */
+int jnl_log_read_head(struct blk_dev *dev, const struct fmt_geo *geo, struct fmt_jnl_head *out,
+		      bool *suspect);
 int jnl_log_write(struct jnl *j, u64 pos, const void *image, u64 nr);
 int jnl_log_read(struct blk_dev *dev, const struct fmt_geo *geo, u64 pos, void *buf, u64 nr);
 /*
@@ -264,9 +266,23 @@ int jnl_make_room(struct jnl *j, u64 bytes, u64 keep);
 void image_record(struct image *im, const struct fmt_rec *rec, const void *payload, u32 len);
 
 /* ---- recover.c ---- */
-struct recovered { u64 next_seq, next_pos; };
+#define JNL_TXN_READ_MAX (64u << 20)     /* bytes; longer was written by no FolioFS */
+/* Where the log ends: the transaction that is not whole, and the sectors of the ring from there. */
+struct log_end { u64 seq, pos, left; };
+/*
+ * Replays what is whole. If the log is damaged and cfg.cut_log is not set, cfg.readonly is, before
+ * anything is written. suspect: one of the two headers is bad.
+ */
 int jnl_recover(struct jnl *j, const struct fmt_jnl_head *head, struct jnl_recovery *rec,
-		struct recovered *out);
+		bool suspect, struct log_end *out);
+
+/* ---- beyond.c ---- */
+/*
+ * Looks at max_nr sectors behind the end. 1: what is missing there was durable once, and *newest
+ * is the last transaction that was found behind it. 0: it is an ordinary end. -errno
+ */
+int log_look_beyond(struct blk_dev *dev, const struct fmt_geo *geo, u64 epoch,
+		    const struct log_end *end, u64 max_nr, u64 *newest);
 
 /* ---- thread.c ---- */
 int jnl_thread_start(struct jnl *j);

@@ -152,6 +152,12 @@ struct jnl_config {
 	const struct fmt_geo *geo;
 	void *host;
 	bool readonly;       /* no writes: a dirty log is replayed into memory only */
+	/*
+	 * A log that is damaged in the middle is cut there without a word: for who has looked with
+	 * jnl_look_beyond(), and repairs what comes of it. Else nothing is written to such a file
+	 * system: the journal is read-only, and says so (jnl_recovery.lost_first).
+	 */
+	bool cut_log;
 	/* run the commit thread; else commits happen only when asked for (tests) */
 	bool threads;
 	unsigned commit_ms;  /* how old a change may get before it is committed; 0 = 5000 */
@@ -169,6 +175,8 @@ struct jnl_recovery {
 	 * new checksum, so that they can be read */
 	u64 recovered_new, recovered_old, torn;
 	u64 torn_sector[JNL_TORN_MAX];  /* the first of them, on the disk */
+	/* the log is damaged: the first transaction that is lost (0: none), and the last known */
+	u64 lost_first, lost_newest;
 	bool was_clean;
 };
 
@@ -199,6 +207,12 @@ int jnl_error(struct jnl *j);           /* 0, or why the file system is read-onl
 /* Is there a newer content of the buffer at addr than the disk has in its place? */
 bool jnl_is_changed(struct jnl *j, u64 addr);
 struct mapping *jnl_mapping(struct jnl *j); /* the metadata mapping (stats) */
+
+/* The first transaction that is damaged, the last one known behind it; where the first begins. */
+struct jnl_lost { u64 first, newest, sector; };
+/* Was the log longer once than what is whole of it? Looks at all of it. 1, 0, -errno. */
+int jnl_look_beyond(struct blk_dev *dev, const struct fmt_geo *geo,
+		    const struct fmt_jnl_head *head, struct jnl_lost *out);
 
 /* Fills a fresh device's log headers (mkfs). */
 int jnl_format(struct blk_dev *dev, const struct fmt_geo *geo);

@@ -87,7 +87,8 @@ static bool header_valid(const struct fmt_jnl_head *h, const struct fmt_geo *geo
 	       get64(h->tail) < ring_len(geo) && get64(h->tail_seq) > 0;
 }
 
-int jnl_log_read_head(struct blk_dev *dev, const struct fmt_geo *geo, struct fmt_jnl_head *out)
+int jnl_log_read_head(struct blk_dev *dev, const struct fmt_geo *geo, struct fmt_jnl_head *out,
+		      bool *suspect)
 {
 	struct fmt_jnl_head *h = aligned_alloc(SECTOR_SIZE, 2 * SECTOR_SIZE);
 	bool good[2];
@@ -100,6 +101,8 @@ int jnl_log_read_head(struct blk_dev *dev, const struct fmt_geo *geo, struct fmt
 		good[i] = header_valid(&h[i], geo, geo->jnl_sector + i);
 	if (!r && !good[0] && !good[1])
 		r = corrupt(WHY_JNL_HEADER, CORRUPT_NO_INO, geo->jnl_sector);
+	if (!r)
+		*suspect = !good[0] || !good[1];
 	if (!r)
 		*out = good[1] && (!good[0] || get64(h[1].serial) > get64(h[0].serial)) ? h[1]
 											: h[0];

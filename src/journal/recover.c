@@ -14,6 +14,9 @@
  *    is not much larger than the log; a crafted log that asks for more than RBUF_RINGS times its
  *    size is refused. A transaction longer than TXN_READ_MAX was written by no FolioFS.
  * 6. Read-only: the buffers go into the cache, pinned, and nothing is written.
+ * 7. A log that ends where it did not end once is damaged (beyond.c). Buffers in place may be newer
+ *    than what is left of it, so they don't fit together, and nothing may be built on them: the
+ *    journal becomes read-only, unless who opens it is about to repair the rest.
  */
 #include "base/log.h"
 #include "journal/recover.h"
@@ -22,7 +25,8 @@
 #include <string.h>
 
 #define RBUF_RINGS 4u
-#define TXN_READ_MAX (64u << 20)
+/* Behind the end at a mount: 64 MiB, which is several of the longest transactions. */
+#define LOOK_NR 16384u
 
 static int rbuf_cmp(struct rbuf *a, struct rbuf *b)
 {
@@ -65,18 +69,18 @@ static int scan_next(struct scan *s)
 
 	if (r || !s->left)
 		return r;
-	r = jnl_log_read(s->j->dev, s->j->geo, s->pos, s->txn, 1);
+	r = jnl_log_read(s->dev, s->geo, s->pos, s->txn, 1);
 	if (r)
 		return r;
 	h = (const struct fmt_txn *)s->txn;
 	len = get64(h->len);
 	if (get32(h->magic) != FMT_TXN_MAGIC || get64(h->epoch) != s->epoch ||
 	    get64(h->seq) != s->seq || !len || len % SECTOR_SIZE ||
-	    len > TXN_READ_MAX || len / SECTOR_SIZE > s->left)
+	    len > JNL_TXN_READ_MAX || len / SECTOR_SIZE > s->left)
 		return 0;
 	r = scan_reserve(s, len);
 	if (!r)
-		r = jnl_log_read(s->j->dev, s->j->geo, s->pos, s->txn, len / SECTOR_SIZE);
+		r = jnl_log_read(s->dev, s->geo, s->pos, s->txn, len / SECTOR_SIZE);
 	if (r)
 		return r;
 	return !fmt_txn_check(s->txn, len, s->epoch, s->seq);
@@ -86,20 +90,21 @@ static void scan_advance(struct scan *s)
 {
 	u64 nr = get64(((const struct fmt_txn *)s->txn)->len) / SECTOR_SIZE;
 
-	s->pos = (s->pos + nr) % s->j->ring_nr;
+	s->pos = (s->pos + nr) % (s->geo->jnl_nr - 2);
 	s->left -= nr;
 	s->seq++;
 }
 
+/* fn NULL: only to the end. */
 static int scan_all(struct scan *s, const struct fmt_jnl_head *head, int (*fn)(struct scan *))
 {
 	int r;
 
 	s->pos = get64(head->tail);
 	s->seq = get64(head->tail_seq);
-	s->left = s->j->ring_nr;
+	s->left = s->geo->jnl_nr - 2;
 	while ((r = scan_next(s)) > 0) {
-		r = fn(s);
+		r = fn ? fn(s) : 0;
 		if (r)
 			return r;
 		scan_advance(s);
@@ -440,23 +445,68 @@ static void scan_fini(struct scan *s)
 	free(s->txn);
 }
 
-int jnl_recover(struct jnl *j, const struct fmt_jnl_head *head, struct jnl_recovery *rec,
-		struct recovered *out)
+/* ---- the end ---- */
+
+static struct log_end scan_end(const struct scan *s)
 {
-	struct scan s = { .j = j, .epoch = get64(head->epoch), .rec = rec,
-			  .tail_seq = get64(head->tail_seq) };
+	return (struct log_end){ .seq = s->seq, .pos = s->pos, .left = s->left };
+}
+
+/* Rule 7. */
+static int judge_end(struct scan *s, const struct log_end *end, bool suspect)
+{
+	u64 newest;
+	int r = log_look_beyond(s->dev, s->geo, s->epoch, end, suspect ? UINT64_MAX : LOOK_NR,
+				&newest);
+
+	if (r <= 0)
+		return r;
+	s->rec->lost_first = end->seq;
+	s->rec->lost_newest = newest;
+	s->j->cfg.readonly = true;
+	log_err("journal: transaction %llu is damaged, and others up to %llu were made after it: "
+		"changes from there on are lost; read-only, fsck.foliofs -y repairs",
+		(unsigned long long)end->seq, (unsigned long long)newest);
+	corrupt(WHY_JNL_LOST, CORRUPT_NO_INO, s->geo->jnl_sector + 2 + end->pos);
+	return 0;
+}
+
+int jnl_look_beyond(struct blk_dev *dev, const struct fmt_geo *geo, const struct fmt_jnl_head *head,
+		    struct jnl_lost *out)
+{
+	struct scan s = { .dev = dev, .geo = geo, .epoch = get64(head->epoch) };
+	int r = scan_all(&s, head, NULL);
+	struct log_end end = scan_end(&s);
+
+	free(s.txn);
+	if (r && r != -EIO)
+		return r;
+	out->first = end.seq;
+	out->sector = geo->jnl_sector + 2 + end.pos;
+	return log_look_beyond(dev, geo, s.epoch, &end, UINT64_MAX, &out->newest);
+}
+
+int jnl_recover(struct jnl *j, const struct fmt_jnl_head *head, struct jnl_recovery *rec,
+		bool suspect, struct log_end *out)
+{
+	struct scan s = { .j = j, .dev = j->dev, .geo = j->geo, .epoch = get64(head->epoch),
+			  .rec = rec, .tail_seq = get64(head->tail_seq) };
+	struct log_end end;
 	int r;
 
 	RB_INIT(&s.bufs);
 	RB_INIT(&s.revokes);
 	TAILQ_INIT(&s.intents);
 	r = scan_all(&s, head, pass_revokes);
+	end = scan_end(&s);
+	if (!r && !j->cfg.cut_log)
+		r = judge_end(&s, &end, suspect);
 	if (!r)
 		r = scan_all(&s, head, pass_apply);
 	if (!r)
 		r = write_back(&s);
 	if (!r)
-		*out = (struct recovered){ .next_seq = s.seq, .next_pos = s.pos };
+		*out = end;
 	scan_fini(&s);
 	return r;
 }

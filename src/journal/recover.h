@@ -37,7 +37,9 @@ struct rintent {
 TAILQ_HEAD(rintents, rintent);
 
 struct scan {
-	struct jnl *j;
+	struct jnl *j;                  /* NULL: only the end is wanted */
+	struct blk_dev *dev;
+	const struct fmt_geo *geo;
 	u64 epoch, seq, pos;           /* next transaction */
 	u64 tail_seq;                  /* the first one */
 	u64 left;                      /* sectors of the ring not looked at */

@@ -101,6 +101,8 @@
 	C(CHECKPOINT_BUFFERS, "checkpoint_buffers", "", "buffers", "buffers written in place")     \
 	C(JOURNAL_STALLS, "journal_stalls", "", "", "handles that waited for log space")           \
 	C(REPLAYED, "journal_replayed", "", "", "transactions replayed at mount")                  \
+	C(LOG_LOST, "journal_lost", "", "",                                                        \
+	  "transactions lost to a damaged log, found at mount")                                    \
 	C(RECOVERED_NEW, "recovered_overwrites", "found=new", "sectors",                           \
 	  "sectors of open intents, by what recovery found in them")                               \
 	C(RECOVERED_OLD, "recovered_overwrites", "found=old", "sectors",                           \

@@ -11,8 +11,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/err.h"
 #include "base/log.h"
+#include "cache/cache.h"
 #include "damage.h"
+#include "fs/fs.h"
 
 static struct sample small;
 static char dir[64], image[80];
@@ -119,6 +122,67 @@ START_TEST(a_damaged_image_is_found_repaired_and_then_clean)
 }
 END_TEST
 
+static void mount_image(unsigned flags, struct fs **fs, struct blk_dev **dev)
+{
+	struct cache_config cfg = { .bytes = 32ull << 20, .max_order = 0xff };
+	struct fs_opts o = { .readonly = flags == BLK_RDONLY };
+
+	ck_assert_int_eq(cache_init(&cfg), 0);
+	ck_assert_int_eq(blk_open(image, flags, NULL, dev), 0);
+	ck_assert_int_eq(fs_mount(*dev, &o, fs), 0);
+}
+
+/* Of WHY_JNL_LOST in the record of errors. */
+static u32 recorded(struct fs *fs, u16 op)
+{
+	static struct fs_errors e;
+	u32 n = 0;
+
+	ck_assert_int_eq(fs_errors(fs, &e), 0);
+	for (u32 i = 0; i < e.nr; i++)
+		n += e.e[i].why == WHY_JNL_LOST && e.e[i].op == op ? e.e[i].count : 0;
+	return n;
+}
+
+static void close_image(struct fs *fs, struct blk_dev *dev)
+{
+	ck_assert_int_eq(fs_unmount(fs, false), 0);
+	blk_close(dev);
+	cache_fini();
+}
+
+START_TEST(a_log_damaged_in_the_middle_is_left_alone_until_it_is_repaired)
+{
+	struct sample s;
+	struct blk_dev *dev;
+	struct inode *root;
+	struct fs *fs;
+
+	sample_init(&s, SAMPLE_SMALL);
+	sample_make_dirty(&s);
+	for (u32 i = 0; i < nr_damages; i++)
+		if (damages[i].code == CHECK_JOURNAL_LOST)
+			damages[i].fn(&s);
+	to_file(&s);
+	mount_image(BLK_RDWR, &fs, &dev);
+	ck_assert(fs_readonly(fs));
+	ck_assert_int_eq(fs_iget(fs, FMT_ROOT_INO, &root), 0);
+	ck_assert_int_eq(fs_setxattr(root, "user.a", "b", 1, 0), -EROFS);
+	fs_iput(root);
+	ck_assert_uint_eq(recorded(fs, FMT_ERROR_OP_MOUNT), 1);
+	close_image(fs, dev);
+	ck_assert_int_eq(fsck(""), 4);
+	ck_assert_int_eq(fsck("-n"), 4);
+	ck_assert_int_eq(fsck("-y"), 1);
+	mount_image(BLK_RDWR, &fs, &dev);
+	ck_assert(!fs_readonly(fs));
+	ck_assert_uint_eq(recorded(fs, FMT_ERROR_OP_FSCK), 1);
+	close_image(fs, dev);
+	ck_assert_int_eq(fsck("-n -c"), 0);
+	sample_fini(&s);
+}
+END_TEST
+
 START_TEST(the_sample_itself_is_clean)
 {
 	sample_restore(&small);
@@ -156,6 +220,7 @@ int main(void)
 	tcase_add_unchecked_fixture(tc, setup, teardown);
 	tcase_set_timeout(tc, 120);
 	tcase_add_test(tc, the_sample_itself_is_clean);
+	tcase_add_test(tc, a_log_damaged_in_the_middle_is_left_alone_until_it_is_repaired);
 	tcase_add_loop_test(tc, a_damaged_image_is_found_repaired_and_then_clean, 0,
 			    (int)nr_damages);
 	suite_add_tcase(s, tc);

@@ -369,6 +369,8 @@ bool world_verify(struct world *w, struct blk_dev *img, size_t events, unsigned 
 	r = fs_mount(img, &mo, &g.fs);
 	if (r)
 		return wrong(&g, "recovery failed: %s", err_text(r));
+	if (fs_readonly(g.fs))
+		return fs_unmount(g.fs, true), wrong(&g, "taken for damaged");
 	good = verify_names(&g) && verify_files(&g, verify_file);
 	if (good && events % GROW_EVERY == 0 && !(how & WORLD_KEEP))
 		good = verify_files(&g, verify_growth);

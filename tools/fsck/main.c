@@ -149,6 +149,8 @@ static int replay(const struct fsck_args *a, struct blk_dev *dev, const struct f
 	if (!r) {
 		rec = *fs_recovery(fs);
 		r = fs_unmount(fs, false);
+		if (!r && rec.lost_first)
+			r = -EUCLEAN;
 	}
 	cache_fini();
 	if (r) {

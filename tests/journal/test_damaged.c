@@ -1,0 +1,259 @@
+/*
+ * A log that is damaged in the middle is told from one that a power cut has ended: what it has
+ * lost is said, and nothing is written to a file system of which a part is newer than the rest.
+ */
+#include "bank.h"
+#include "check_main.h"
+
+#include "base/err.h"
+#include "base/log.h"
+#include "blk/sim.h"
+#include "stat/stat.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define LOGGED 6u
+
+enum how { FLIPPED, NOISE, NEVER_WRITTEN, HOWS };
+
+static struct bank *bank;
+static struct blk_dev *dev;
+
+static void no_log(enum log_level level, const char *line, void *arg)
+{
+	(void)level, (void)line, (void)arg;
+}
+
+static void setup(void)
+{
+	struct cache_config cfg = { .bytes = 4u << 20, .max_order = 0xff };
+	struct sim_opts so = { .sectors = 12288, .record = true };
+
+	log_set_sink(no_log, NULL);
+	ck_assert_int_eq(cache_init(&cfg), 0);
+	bank = malloc(sizeof(*bank));
+	ck_assert_int_eq(sim_open(&so, &dev), 0);
+	bank_format(bank, dev, 11);
+	ck_assert_int_eq(bank_open(bank), 0);
+}
+
+static void teardown(void)
+{
+	jnl_close(bank->j, false);
+	blk_close(dev);
+	free(bank);
+	cache_fini();
+}
+
+/* ---- one number ---- */
+
+static int body_set(struct view *v, void *arg)
+{
+	struct fmt_map *m;
+	int r = view_edit(v, fmt_map_sector(&bank->geo, 0) + 3, FMT_KIND_MAP, (void **)&m);
+
+	if (!r)
+		m->entry[5] = put32(*(u32 *)arg);
+	return r;
+}
+
+static int body_get(struct view *v, void *arg)
+{
+	const struct fmt_map *m;
+	int r = view_get(v, fmt_map_sector(&bank->geo, 0) + 3, FMT_KIND_MAP, (const void **)&m);
+
+	if (!r)
+		*(u32 *)arg = get32(m->entry[5]);
+	return r;
+}
+
+static int set_number(u32 nr)
+{
+	u64 seq;
+	int r = jnl_run(bank->j, 1, body_set, &nr, &seq);
+
+	return r ? r : jnl_commit(bank->j, seq);
+}
+
+static u32 number(void)
+{
+	u32 nr = 0;
+
+	ck_assert_int_eq(jnl_read(bank->j, body_get, &nr), 0);
+	return nr;
+}
+
+/* ---- the log ---- */
+
+/* LOGGED transactions, each with its number; then the power goes. */
+static void make_log(void)
+{
+	for (u32 i = 1; i <= LOGGED; i++)
+		ck_assert_int_eq(set_number(i), 0);
+	jnl_close(bank->j, true);
+}
+
+static void get(u64 sector, void *buf)
+{
+	ck_assert_int_eq(blk_read(dev, sector, buf, 1, BLK_LOG), 0);
+}
+
+/* The disk sector of the nr-th of them, and its sequence number. */
+static u64 logged_at(u32 nr, u64 *seq)
+{
+	struct fmt_txn *t = aligned_alloc(SECTOR_SIZE, SECTOR_SIZE);
+	u64 at = bank->geo.jnl_sector + 2;
+
+	for (u32 i = 1;; i++) {
+		get(at, t);
+		ck_assert_uint_eq(get32(t->magic), FMT_TXN_MAGIC);
+		if (i == nr)
+			break;
+		at += get64(t->len) / SECTOR_SIZE;
+	}
+	*seq = get64(t->seq);
+	free(t);
+	return at;
+}
+
+static void damage(u64 sector, enum how how)
+{
+	u8 *buf = aligned_alloc(SECTOR_SIZE, SECTOR_SIZE);
+
+	get(sector, buf);
+	if (how == FLIPPED)
+		buf[100] ^= 4;
+	else
+		memset(buf, how == NOISE ? 0xe5 : 0, SECTOR_SIZE);
+	ck_assert_int_eq(blk_write(dev, sector, buf, 1, BLK_LOG), 0);
+	free(buf);
+}
+
+static struct jnl_recovery reopen(bool cut)
+{
+	struct jnl_config cfg = { .dev = dev, .geo = &bank->geo, .cut_log = cut };
+	struct jnl_recovery rec;
+
+	ck_assert_int_eq(jnl_open(&cfg, &bank->j, &rec), 0);
+	return rec;
+}
+
+/* ---- tests ---- */
+
+START_TEST(damage_before_a_whole_transaction_is_told_and_nothing_is_written)
+{
+	u64 seq, told = corrupt_count(WHY_JNL_LOST), lost = stat_read(STAT_LOG_LOST);
+	u32 nr = 1 + (u32)_i % (LOGGED - 1);
+	struct jnl_recovery rec;
+	size_t events;
+
+	make_log();
+	damage(logged_at(nr, &seq), (enum how)((u32)_i / (LOGGED - 1)));
+	events = sim_nr_events(dev);
+	rec = reopen(false);
+	ck_assert_uint_eq(rec.lost_first, seq);
+	ck_assert_uint_eq(rec.lost_newest, seq + LOGGED - nr);
+	ck_assert_uint_eq(rec.transactions, nr - 1);
+	ck_assert_uint_eq(corrupt_count(WHY_JNL_LOST), told + 1);
+	ck_assert_uint_eq(stat_read(STAT_LOG_LOST), lost + LOGGED - nr + 1);
+	ck_assert_uint_eq(number(), nr - 1);
+	ck_assert_int_eq(set_number(99), -EROFS);
+	jnl_close(bank->j, false);
+	ck_assert_uint_eq(sim_nr_events(dev), events);
+	reopen(false);
+}
+END_TEST
+
+START_TEST(who_repairs_goes_on_from_where_the_log_is_cut)
+{
+	struct jnl_recovery rec;
+	u64 seq;
+
+	make_log();
+	damage(logged_at(3, &seq), FLIPPED);
+	rec = reopen(true);
+	ck_assert_uint_eq(rec.transactions, 2);
+	ck_assert_int_eq(set_number(99), 0);
+	ck_assert_int_eq(jnl_close(bank->j, false), 0);
+	rec = reopen(false);
+	ck_assert(rec.was_clean && !rec.lost_first);
+	ck_assert_uint_eq(number(), 99);
+}
+END_TEST
+
+START_TEST(the_last_transaction_may_be_cut_as_a_power_cut_does)
+{
+	struct jnl_recovery rec;
+	u64 seq;
+
+	make_log();
+	damage(logged_at(LOGGED, &seq), (enum how)_i);
+	rec = reopen(false);
+	ck_assert_uint_eq(rec.lost_first, 0);
+	ck_assert_uint_eq(rec.transactions, LOGGED - 1);
+	ck_assert_uint_eq(number(), LOGGED - 1);
+	ck_assert_int_eq(set_number(99), 0);
+}
+END_TEST
+
+/* What is left of them says that everything was unmounted in order. */
+START_TEST(the_changes_of_a_mount_whose_log_header_is_damaged_are_missed)
+{
+	struct fmt_jnl_head *h = aligned_alloc(SECTOR_SIZE, SECTOR_SIZE);
+	struct jnl_recovery rec;
+
+	ck_assert_int_eq(jnl_close(bank->j, false), 0);
+	ck_assert_int_eq(bank_open(bank), 0);
+	make_log();
+	for (u64 i = 0; i < 2; i++) {
+		get(bank->geo.jnl_sector + i, h);
+		if (!get32(h->clean))
+			damage(bank->geo.jnl_sector + i, FLIPPED);
+	}
+	free(h);
+	rec = reopen(false);
+	ck_assert(rec.was_clean);
+	ck_assert_uint_ne(rec.lost_first, 0);
+	ck_assert_int_eq(set_number(99), -EROFS);
+}
+END_TEST
+
+/* A power cut while it was written: the older one counts, and nothing is missing. */
+START_TEST(a_log_header_that_was_torn_is_no_damage)
+{
+	struct fmt_jnl_head *h = aligned_alloc(SECTOR_SIZE, SECTOR_SIZE);
+	struct jnl_recovery rec;
+
+	ck_assert_int_eq(set_number(7), 0);
+	ck_assert_int_eq(jnl_close(bank->j, false), 0);
+	ck_assert_int_eq(bank_open(bank), 0);
+	jnl_close(bank->j, true);
+	for (u64 i = 0; i < 2; i++) {
+		get(bank->geo.jnl_sector + i, h);
+		if (!get32(h->clean))
+			damage(bank->geo.jnl_sector + i, NOISE);
+	}
+	free(h);
+	rec = reopen(false);
+	ck_assert(rec.was_clean && !rec.lost_first);
+	ck_assert_uint_eq(number(), 7);
+	ck_assert_int_eq(set_number(8), 0);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("damaged log");
+	TCase *tc = tcase_create("damaged log");
+
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_loop_test(tc, damage_before_a_whole_transaction_is_told_and_nothing_is_written,
+			    0, (int)(HOWS * (LOGGED - 1)));
+	tcase_add_test(tc, who_repairs_goes_on_from_where_the_log_is_cut);
+	tcase_add_loop_test(tc, the_last_transaction_may_be_cut_as_a_power_cut_does, 0, HOWS);
+	tcase_add_test(tc, the_changes_of_a_mount_whose_log_header_is_damaged_are_missed);
+	tcase_add_test(tc, a_log_header_that_was_torn_is_no_damage);
+	suite_add_tcase(s, tc);
+	return check_main(s);
+}
