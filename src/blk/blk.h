@@ -169,6 +169,12 @@ int blk_batch_fini(struct blk_batch *b);
  * returns, in this thread: the caller holds no lock that done() takes.
  */
 void blk_submit_async(struct blk_dev *dev, struct blk_io *io);
+/*
+ * Queues a read that outlives this call in the ring of this thread, for whoever reaps it in a loop
+ * of its own (ring_reap()). done() runs in this thread, in any wait for something else, too, so it
+ * takes no lock (ring_settle()); on other backends it runs before this returns.
+ */
+void blk_start_read(struct blk_dev *dev, struct blk_io *io);
 
 /* ------------------------------------------------------------------ freezing */
 

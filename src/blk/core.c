@@ -175,8 +175,24 @@ void blk_submit_async(struct blk_dev *dev, struct blk_io *io)
 		blk_gate_enter(&dev->gate);
 	err = admit(dev, io);
 	io->batch = NULL;
+	io->rq.early = false;
 	if (!err) {
 		if (dev->ops->start_shared && dev->ops->start_shared(dev, io) == 0)
+			return;
+		err = dev->ops->transfer(dev, io);
+	}
+	blk_io_end(io, err);
+}
+
+void blk_start_read(struct blk_dev *dev, struct blk_io *io)
+{
+	int err = admit(dev, io);
+
+	ASSERT(io->op == BLK_READ);
+	io->batch = NULL;
+	io->rq.early = true;
+	if (!err) {
+		if (dev->ops->start && dev->ops->start(dev, io) == 0)
 			return;
 		err = dev->ops->transfer(dev, io);
 	}
@@ -209,6 +225,7 @@ void blk_batch_add(struct blk_batch *b, struct blk_io *io)
 		b->writes = true;
 	}
 	err = admit(dev, io);
+	io->rq.early = false;
 	io->batch = b;
 	b->in_flight++;
 	if (!err) {

@@ -194,9 +194,9 @@ static int send_result(struct req *rq, const struct op_row *op, int err)
 }
 
 /* The time of a request and its parts. A part that it did not have is not counted as zero. */
-static void count_times(const struct op_row *op, u64 start_ns, u64 handled_ns, u64 end_ns)
+static void count_times(const struct op_row *op, u64 start_ns, u64 handled_ns, u64 end_ns,
+			u64 disk_ns, u64 wait_ns)
 {
-	u64 disk_ns = block_ns(BLOCK_DISK), wait_ns = block_ns(BLOCK_OTHERS);
 	u64 work_ns = handled_ns - start_ns;
 
 	stat_time(op->hist, end_ns - start_ns);
@@ -212,15 +212,18 @@ static void count_times(const struct op_row *op, u64 start_ns, u64 handled_ns, u
 static u64 finish(struct req *rq, const struct op_row *op, u64 start_ns, int err)
 {
 	u64 handled_ns = now_ns(), end_ns;
-	int sent = send_result(rq, op, err);
+	int sent;
 
+	if (rq->answered_later)
+		return handled_ns;
+	sent = send_result(rq, op, err);
 	end_ns = now_ns();
-
 	if (sent && rq->undo)
 		rq->undo(rq);
 	if (sent && sent != -ENOENT && sent != -ENODEV)
 		log_warn("%s: the kernel did not take the answer: %s", op->name, err_text(sent));
-	count_times(op, start_ns, handled_ns, end_ns);
+	count_times(op, start_ns, handled_ns, end_ns, block_ns(BLOCK_DISK),
+		    block_ns(BLOCK_OTHERS));
 	log_debug("%s: inode %llu: %s (%llu us)", op->name, (unsigned long long)rq->in->nodeid,
 		  err_name(err), (unsigned long long)((end_ns - start_ns) / NS_PER_US));
 	return end_ns;
@@ -288,6 +291,7 @@ u64 req_dispatch(struct req *rq, u64 start_ns)
 	static const struct op_row other = { "unknown request", NULL, HIST_REQ_OTHER };
 	const struct op_row *op = &other;
 	u32 opcode = rq->in->opcode;
+	int err;
 
 	/* Every operation runs to its end: there is nothing to interrupt, and no answer to it. */
 	if (opcode == FUSE_INTERRUPT || opcode == FUSE_NOTIFY_REPLY)
@@ -295,5 +299,16 @@ u64 req_dispatch(struct req *rq, u64 start_ns)
 	if (opcode < PROTO_OPCODES && ops[opcode].handler)
 		op = &ops[opcode];
 	block_clear();
-	return finish(rq, op, start_ns, handle(rq, op));
+	rq->start_ns = start_ns;
+	if (rq->later)
+		rq->later->serving = rq->in->unique;
+	err = handle(rq, op);
+	if (rq->later)
+		rq->later->serving = 0;
+	return finish(rq, op, start_ns, err);
+}
+
+void req_count_later(const struct req *rq, u64 start_ns, u64 disk_ns, u64 ready_ns)
+{
+	count_times(&ops[rq->in->opcode], start_ns, ready_ns, now_ns(), disk_ns, 0);
 }

@@ -14,7 +14,6 @@
 
 #include <stdint.h>
 
-#include "base/block.h"
 #include "base/futex.h"
 
 #define STREAK_CALLS 8u   /* requests in a row without waiting that call another receiver */
@@ -56,10 +55,8 @@ static void call_one(struct duty *d)
 	futex_wake(&d->tokens, 1);
 }
 
-/* The thread is about to sleep in the middle of a request. */
-static void hand_over(void *arg)
+void duty_hand_over(struct duty_share *s)
 {
-	struct duty_share *s = arg;
 	struct duty *d = s->duty;
 
 	if (!s->on)
@@ -79,13 +76,11 @@ static void go_on(struct duty_share *s)
 void duty_join(struct duty_share *s, struct duty *d)
 {
 	*s = (struct duty_share){ .duty = d };
-	block_hook_set(hand_over, s);
 }
 
 void duty_leave(struct duty_share *s)
 {
-	hand_over(s);
-	block_hook_set(NULL, NULL);
+	duty_hand_over(s);
 }
 
 static void park(struct duty_share *s)

@@ -29,8 +29,10 @@ struct duty_share {
 };
 
 void duty_init(struct duty *d, u32 max_receivers);
-/* The calling thread joins, on duty if nobody is; its sleeps are announced from now on. */
+/* The calling thread joins, not on duty. */
 void duty_join(struct duty_share *s, struct duty *d);
+/* It is about to sleep in the middle of a request. Any lock may be held. */
+void duty_hand_over(struct duty_share *s);
 void duty_leave(struct duty_share *s);
 /* Returns when this thread is on duty, or when duty_stop() was called. */
 void duty_take(struct duty_share *s);

@@ -2,19 +2,16 @@
  * Operations on open files.
  *
  * Rules
- * 1. READ answers straight from the folios: header and slices leave in one writev(), then the
- *    folios are put. WRITE copies once, from the request buffer to the folios.
+ * 1. WRITE copies once, from the request buffer to the folios. READ is in op_read.c.
  * 2. cache=daemon: every open is direct and takes parallel writes; our cache is the only one but
  *    for mapped pages. cache=kernel: the kernel's pages serve programs, it owns size and times of
  *    what it holds (FS_WRITE_CACHE), and fsync after O_SYNC writes is its business.
- * 3. A short answer to READ means end of file to the kernel, so an error never shortens one that
- *    fills the kernel's pages.
- * 4. close(2) asks us (FLUSH) only where it may have an error to tell: with cache=daemon for files
+ * 3. close(2) asks us (FLUSH) only where it may have an error to tell: with cache=daemon for files
  *    that are opened after a write of this mount has failed. With cache=kernel the kernel asks
  *    always or never; it is told never, and its own pages' errors still reach close(2).
  *    What a close has to set going for a file that was replaced by truncation happens at RELEASE.
- * 5. With ATOMIC_O_TRUNC the open truncates; O_TRUNC reaches us in no other way.
- * 6. SEEK_DATA and SEEK_HOLE can't be answered for contents that the kernel still holds back: with
+ * 4. With ATOMIC_O_TRUNC the open truncates; O_TRUNC reaches us in no other way.
+ * 5. SEEK_DATA and SEEK_HOLE can't be answered for contents that the kernel still holds back: with
  *    cache=kernel a file that is open for writing answers EINVAL, and programs copy it all.
  *
  * Locking: none here.
@@ -28,9 +25,6 @@
 #include "front/front.h"
 #include "front/req.h"
 #include "stat/stat.h"
-
-/* Slices of the longest READ over the smallest folios, one more when it starts within a sector. */
-#define READ_SLICES (PROTO_MAX_PAGES + 2u)
 
 /* No write of this process has failed yet. */
 static bool writes_are_well(void)
@@ -189,86 +183,6 @@ int op_release(struct req *rq)
 	(void)fs_flush(f->ip, &f->error_cursor);
 	file_close(rq->front, f);
 	return 0;
-}
-
-struct read_answer {
-	unsigned nr;
-	u64 bytes;
-	struct iomap_slice slices[READ_SLICES];
-	struct iovec iov[READ_SLICES + 1];      /* [0] is the header's */
-};
-
-/* Gathers slices until len bytes, end of file or an error. */
-static int read_gather(struct front_file *f, u64 pos, u64 len, struct read_answer *ra)
-{
-	struct readahead *state = file_ra_get(f);
-	int n = 1;
-
-	while (ra->bytes < len && ra->nr < READ_SLICES && n > 0) {
-		u64 got = 0;
-
-		n = fs_read_slices(f->ip, pos + ra->bytes, len - ra->bytes, state,
-				   ra->slices + ra->nr, READ_SLICES - ra->nr, &got);
-		if (n > 0) {
-			ra->nr += (unsigned)n;
-			ra->bytes += got;
-		}
-	}
-	file_ra_put(f, state);
-	return MIN(n, 0);
-}
-
-/*
- * handed_over: the kernel keeps the bytes in its own page cache. What has been read to its end is
- * of no more use here.
- */
-static void read_put(struct read_answer *ra, bool handed_over)
-{
-	for (unsigned i = 0; i < ra->nr; i++) {
-		const struct iomap_slice *s = &ra->slices[i];
-		struct folio *f = s->folio;
-
-		if (!f)
-			continue;
-		if (handed_over &&
-		    (const u8 *)s->data + s->len == (u8 *)folio_data(f) + folio_bytes(f))
-			cache_demote(f);
-		folio_put(f);
-	}
-}
-
-static int read_send(struct req *rq, struct read_answer *ra)
-{
-	for (unsigned i = 0; i < ra->nr; i++)
-		ra->iov[i + 1] = (struct iovec){
-			.iov_base = (void *)(uintptr_t)ra->slices[i].data,
-			.iov_len = ra->slices[i].len,
-		};
-	/* What was not taken leaves nothing to undo. */
-	(void)req_send_iov(rq, ra->iov, ra->nr + 1);
-	return 0;
-}
-
-int op_read(struct req *rq)
-{
-	const struct fuse_read_in *in = req_arg(rq, sizeof(*in));
-	struct read_answer ra;
-	struct front_file *f;
-	bool direct;
-	int err;
-
-	if (!in || in->offset > INT64_MAX)
-		return -EINVAL;
-	ra.nr = 0;
-	ra.bytes = 0;
-	f = file_of(in->fh);
-	err = read_gather(f, in->offset, MIN_T(u64, in->size, PROTO_MAX_WRITE), &ra);
-	/* Once it is answered, another thread may close the file. */
-	direct = f->direct;
-	if (err == 0 || (ra.bytes > 0 && direct))
-		err = read_send(rq, &ra);
-	read_put(&ra, !direct && err == 0);
-	return err;
 }
 
 static unsigned write_flags(const struct front *fr, const struct front_file *f,

@@ -8,7 +8,8 @@
  * The dispatcher (dispatch.c) sends what is to be sent: nothing else writes to the device.
  * If the kernel does not take the answer (the caller was killed meanwhile), rq->undo runs: it gives
  * back what the kernel would have owned.
- * A request belongs to the thread that read it, from start to end.
+ * A request belongs to the thread that read it, from start to end; but the thread may serve others
+ * before it answers (struct req_later).
  */
 #ifndef FOLIOFS_FRONT_REQ_H
 #define FOLIOFS_FRONT_REQ_H
@@ -16,11 +17,25 @@
 #include <sys/uio.h>
 
 #include "fs/fs.h"
+#include "iomap/iomap.h"
 #include "front/front.h"
 #include "front/proto.h"
 
 /* Room for every answer but that of READ: an xattr of 64 KiB, a buffer of directory entries. */
 #define REQ_OUT_SIZE ((size_t)68 << 10)
+
+/*
+ * Requests of one thread that wait for the disk while it serves others. Its loop calls
+ * req_later_finish() after each request and whenever it has reaped its ring, until nr is 0.
+ */
+struct req_later {
+	unsigned nr;                     /* not finished */
+	u64 serving;                     /* the request whose handler runs */
+	STAILQ_HEAD(, iomap_pending) done;
+};
+void req_later_init(struct req_later *l);
+/* No lock held. out: REQ_OUT_SIZE bytes. */
+void req_later_finish(struct req_later *l, u8 *out);
 
 struct req {
 	struct front *front;
@@ -37,6 +52,9 @@ struct req {
 	u8 *out;
 	size_t out_len;
 	bool answered;
+	u64 start_ns;
+	struct req_later *later;         /* NULL: every request is answered before it returns */
+	bool answered_later;
 	void (*undo)(struct req *rq);
 	u64 undo_ino;
 	struct front_file *undo_file;
@@ -86,6 +104,9 @@ void req_forget_attr(const struct req *rq, u64 ino);
  * arg, arg_len and out are set; the rest is zero. Returns when the answer had left, in ns.
  */
 u64 req_dispatch(struct req *rq, u64 start_ns);
+
+/* Times of a request that was answered later: ready at ready_ns, disk_ns of it for the disk. */
+void req_count_later(const struct req *rq, u64 start_ns, u64 disk_ns, u64 ready_ns);
 
 /* Times that the kernel may keep names and attributes: nobody but it changes anything. */
 #define REQ_VALID_S 3600u

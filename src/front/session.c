@@ -5,11 +5,15 @@
  * 1. A request is answered by the thread that read it, through the device that it was read from:
  *    the kernel keeps requests in flight per device.
  * 2. A thread sleeps in read() while it is on duty and nothing is there (one call for a request,
- *    and the kernel wakes one thread only), parked while it is not (duty.h), or in the work of its
- *    request. It ends when the kernel has ended the connection, or when it is told to: then a
- *    signal interrupts its read(), again and again until it has seen the flag (the signal may come
- *    just before).
+ *    and the kernel wakes one thread only), in its ring while reads are under way (rule 4), parked
+ *    while it is not on duty (duty.h), or in the work of its request. It ends when the kernel has
+ *    ended the connection, or when it is told to: then a signal interrupts its sleep, again and
+ *    again until it has seen the flag (the signal may come just before).
  * 3. A device that can't be cloned is no reason to fail: threads then share the mount's own.
+ * 4. While reads wait for the disk (req_later) the thread goes on receiving, with a device that
+ *    does not make it wait; when nothing is there it waits in its ring for the disk and for the
+ *    device. Before any other sleep it waits for what the disk owes it (ring_settle()): others may
+ *    need what those reads have locked, and it may itself.
  *
  * Locking: none. Each thread owns its struct worker; flags are atomic.
  */
@@ -25,6 +29,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/block.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "base/time.h"
@@ -35,10 +40,13 @@
 #include "front/pace.h"
 #include "front/req.h"
 #include "front/session.h"
+#include "ring/ring.h"
 #include "stat/stat.h"
 
 /* The head of a WRITE lies at the end of the buffer's first page, so that its data is aligned. */
 #define BUF_LEAD (4096u - PROTO_WRITE_HEAD)
+/* Requests between two looks at the ring while more are there. */
+#define REAP_EVERY 4u
 #define BUF_SIZE (4096u + PROTO_MAX_WRITE + 4096u)
 
 struct worker {
@@ -47,7 +55,11 @@ struct worker {
 	bool running;
 	bool done;       /* atomic: the thread has left its loop */
 	bool own_fd;
+	bool nonblock;   /* the device's present mode */
 	int fd;
+	struct ring *ring;      /* NULL: none; every read is answered at once */
+	struct req_later later;
+	unsigned unreaped;      /* requests since the ring was looked at */
 	u8 *buf;         /* BUF_SIZE, page aligned */
 	u8 *out;         /* REQ_OUT_SIZE */
 	struct duty_share share;
@@ -102,7 +114,16 @@ static void worker_spin(struct worker *w)
 	pace_spun(&w->pace, false);
 }
 
-/* Bytes read, 0 when interrupted, -errno when the connection is over. */
+/* Shared devices stay as they are. */
+static void worker_set_nonblock(struct worker *w, bool on)
+{
+	if (w->nonblock == on)
+		return;
+	if (fcntl(w->fd, F_SETFL, O_RDWR | (on ? O_NONBLOCK : 0)) == 0)
+		w->nonblock = on;
+}
+
+/* Bytes read, 0 when interrupted or nothing is there, -errno when the connection is over. */
 static ssize_t worker_read(struct worker *w)
 {
 	ssize_t n = read(w->fd, w->buf + BUF_LEAD, BUF_SIZE - BUF_LEAD);
@@ -128,6 +149,7 @@ static void worker_serve(struct worker *w, size_t len)
 	struct req rq = {
 		.front = w->session->front, .send = worker_send, .fd = w->fd, .in = in,
 		.arg = in + 1, .arg_len = len - sizeof(*in), .out = w->out,
+		.later = w->ring ? &w->later : NULL,
 	};
 	u64 now = now_ns();
 	bool queued = pace_received(&w->pace, now, len);
@@ -140,6 +162,65 @@ static void worker_serve(struct worker *w, size_t len)
 	awake_pace(&w->pace);
 	stat_inc(STAT_REQUESTS_DEV);
 	pace_answered(&w->pace, req_dispatch(&rq, now));
+}
+
+/* Before any sleep in the middle of a request. */
+static void worker_sleeps(void *arg)
+{
+	struct worker *w = arg;
+
+	duty_hand_over(&w->share);
+	ring_settle();
+}
+
+/* Only who has a device of its own may change its mode. */
+static void worker_ring_init(struct worker *w)
+{
+	req_later_init(&w->later);
+	if (!w->own_fd || ring_local(&w->ring))
+		w->ring = NULL;
+}
+
+/* Waits for the next request; with reads under way also for the disk. As worker_read(). */
+static ssize_t worker_next(struct worker *w)
+{
+	ssize_t n;
+
+	if (!w->later.nr) {
+		duty_take(&w->share);
+		worker_set_nonblock(w, false);
+		worker_spin(w);
+		return worker_read(w);
+	}
+	if (!w->share.on) {
+		ring_reap(w->ring, true);
+		return 0;
+	}
+	worker_set_nonblock(w, true);
+	n = worker_read(w);
+	if (n == 0)
+		ring_reap_or_readable(w->ring, w->fd);
+	return n;
+}
+
+/* Reads that the disk has brought; those just begun go to it. */
+static void worker_settle(struct worker *w)
+{
+	if (!w->later.nr)
+		return;
+	if (++w->unreaped >= REAP_EVERY) {
+		w->unreaped = 0;
+		ring_reap(w->ring, false);
+	}
+	req_later_finish(&w->later, w->out);
+}
+
+static void worker_drain(struct worker *w)
+{
+	while (w->later.nr) {
+		ring_reap(w->ring, true);
+		req_later_finish(&w->later, w->out);
+	}
 }
 
 static void worker_lost(struct worker *w, int err)
@@ -156,35 +237,35 @@ static void *worker_main(void *arg)
 
 	pthread_setname_np(pthread_self(), "folio-request");
 	duty_join(&w->share, &s->duty);
+	block_hook_set(worker_sleeps, w);
+	worker_ring_init(w);
 	pace_init(&w->pace, s->front->opts.poll_us);
 	follow_init(&w->follow, s->front->opts.poll_us != 0);
 	while (!__atomic_load_n(&s->stopping, __ATOMIC_ACQUIRE)) {
-		ssize_t n;
+		ssize_t n = worker_next(w);
 
-		duty_take(&w->share);
-		worker_spin(w);
-		n = worker_read(w);
 		if (n < 0) {
 			worker_lost(w, (int)n);
 			break;
 		}
 		if (n > 0)
 			worker_serve(w, (size_t)n);
+		worker_settle(w);
 	}
+	worker_drain(w);
 	duty_leave(&w->share);
+	block_hook_set(NULL, NULL);
 	__atomic_store_n(&w->done, true, __ATOMIC_RELEASE);
 	return NULL;
 }
 
-/* A second device for the same mount, or the mount's own. */
-static void worker_open(struct worker *w, bool first)
+/* A device of its own for the same mount, or the mount's. */
+static void worker_open(struct worker *w)
 {
 	u32 master = (u32)w->session->fd;
 	int fd = -1;
 
 	w->fd = w->session->fd;
-	if (first)
-		return;
 	fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
 	if (fd >= 0 && ioctl(fd, FUSE_DEV_IOC_CLONE, &master) == 0) {
 		w->fd = fd;
@@ -194,7 +275,7 @@ static void worker_open(struct worker *w, bool first)
 	}
 }
 
-static int worker_start(struct worker *w, bool first)
+static int worker_start(struct worker *w)
 {
 	int err;
 
@@ -206,7 +287,7 @@ static int worker_start(struct worker *w, bool first)
 	w->out = malloc(REQ_OUT_SIZE);
 	if (!w->out)
 		return -ENOMEM;
-	worker_open(w, first);
+	worker_open(w);
 	err = pthread_create(&w->thread, NULL, worker_main, w);
 	w->running = err == 0;
 	return -err;
@@ -226,7 +307,7 @@ int session_new(struct front *fr, int fd, unsigned nr_threads, struct session **
 	install_wake_signal();
 	for (unsigned i = 0; i < nr_threads && !err; i++) {
 		s->workers[i].session = s;
-		err = worker_start(&s->workers[i], i == 0);
+		err = worker_start(&s->workers[i]);
 	}
 	if (err) {
 		session_stop(s);

@@ -96,7 +96,7 @@ static int copy_some(struct copy *c)
 		r = copy_hole(c, bytes);
 		return r ? r : 1;
 	}
-	n = fs_read_slices(c->src, c->spos, bytes, &c->ra, slices, COPY_SLICES, &bytes);
+	n = fs_read_slices(c->src, c->spos, bytes, &c->ra, NULL, slices, COPY_SLICES, &bytes);
 	if (n <= 0)
 		return n;
 	r = write_slices(c, slices, n);

@@ -80,16 +80,17 @@ static void trace_use(enum stat_trace_event event, const struct inode *ip, u64 p
 /* ---- reading ---- */
 
 int fs_read_slices(struct inode *ip, u64 pos, u64 len, struct readahead *ra,
-		   struct iomap_slice *slices, unsigned max, u64 *bytes)
+		   const struct iomap_async *async, struct iomap_slice *slices, unsigned max,
+		   u64 *bytes)
 {
 	int r = file_is_regular(ip);
 
 	if (r)
 		return r;
 	rwlock_rdlock(&ip->lock);
-	r = iomap_read_slices(&ip->file, pos, len, ra, slices, max, bytes);
+	r = iomap_read_slices(&ip->file, pos, len, ra, async, slices, max, bytes);
 	rwlock_unlock(&ip->lock);
-	if (r > 0) {
+	if (r > 0 || r == -EINPROGRESS) {
 		stat_add(STAT_USER_READ_BYTES, *bytes);
 		trace_use(TRACE_READ, ip, pos, *bytes);
 		inode_touch_atime(ip);

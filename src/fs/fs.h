@@ -226,9 +226,10 @@ int fs_readdir(struct inode *dir, u64 cookie, fs_filldir fill, void *arg);
 
 /* ---- data ---- */
 struct readahead;
-/* Slices as in iomap.h; folio_put() them. Updates atime. */
+/* Slices and async as in iomap.h; folio_put() the slices. Updates atime. */
 int fs_read_slices(struct inode *ip, u64 pos, u64 len, struct readahead *ra,
-		   struct iomap_slice *slices, unsigned max, u64 *bytes);
+		   const struct iomap_async *async, struct iomap_slice *slices, unsigned max,
+		   u64 *bytes);
 ssize_t fs_read(struct inode *ip, u64 pos, void *buf, u64 len, struct readahead *ra);
 enum { FS_WRITE_APPEND = 1, FS_WRITE_SYNC = 2, FS_WRITE_DSYNC = 4, FS_WRITE_KILL_SUID = 8,
 	FS_WRITE_CACHE = 16 /* kernel writeback: leave times alone */ };

@@ -182,13 +182,42 @@ struct iomap_slice {
 };
 #define IOMAP_ZERO_SLICE_MAX (64u << 10)   /* length of the shared page of zeroes */
 /*
+ * A read that ends later, in the thread that began it: while the disk is busy with it the thread
+ * serves others. It has locked the folios that it fills, so the thread must reap its ring before it
+ * sleeps on anything else (ring_settle()).
+ */
+struct iomap_pending {
+	bool good;               /* every slice is filled; false: read again in the waiting way */
+	unsigned nr;
+	u64 bytes;               /* that the slices cover */
+	struct iomap_slice *slices;
+	void *own;               /* what iomap_async.save() has put there */
+	u64 began_ns;
+	STAILQ_ENTRY(iomap_pending) link;  /* whoever gets it in done() may use it */
+	struct pending_fill *fill;         /* private */
+};
+/*
+ * How to go on. done() runs in any wait of this thread: it takes no lock and does not sleep; the
+ * folios are unlocked by then and still referenced. It keeps the read until iomap_pending_free(),
+ * which is for a place without locks.
+ */
+struct iomap_async {
+	void (*done)(struct iomap_pending *p);
+	void (*save)(const struct iomap_async *a, void *own);   /* what done() will need */
+	size_t own_len;
+};
+void iomap_pending_free(struct iomap_pending *p);
+
+/*
  * Up to max slices that cover [pos, min(pos+len, size)) from pos on, filled and uptodate.
  * Returns the number, *bytes what they cover (less than asked when slices run out: call again).
  * All missing sectors are read in one pipelined batch, not folio by folio. Inode lock shared.
- * ra may be NULL.
+ * ra and async may be NULL. With async it may return -EINPROGRESS: the whole range will be had from
+ * done(), which may have run already; *bytes is its length.
  */
 int iomap_read_slices(struct iomap_file *f, u64 pos, u64 len, struct readahead *ra,
-		      struct iomap_slice *slices, unsigned max, u64 *bytes);
+		      const struct iomap_async *async, struct iomap_slice *slices, unsigned max,
+		      u64 *bytes);
 /* The same, copied. Bytes read (0 at end of file) or -errno; short when an error came later. */
 ssize_t iomap_read(struct iomap_file *f, u64 pos, void *buf, u64 len, struct readahead *ra);
 

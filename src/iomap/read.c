@@ -5,7 +5,7 @@
  *   look   take a reference to each folio (new ones where nothing is cached, none for holes),
  *          no folio lock is kept;
  *   fill   only if something is missing: lock the folios in ascending order, plan all missing
- *          sectors, read them in one pipeline, unlock.
+ *          sectors, read them in one pipeline, unlock; or leave that to pending.c.
  *
  * 1. A read that hits looks up no mapping and takes no folio lock.
  * 2. No memory is asked for while folio locks are held: whoever must clean our folios to make
@@ -17,6 +17,7 @@
  * 5. A slice is cut before the first sector that could not be read; the error is returned only
  *    by a read that begins there.
  */
+#include <errno.h>
 #include <string.h>
 
 #include "base/err.h"
@@ -178,6 +179,40 @@ static int gather_fill(struct gather *g)
 	return r;
 }
 
+/*
+ * The same without waiting. True: it is under way and has the slices. False: nothing is, because a
+ * folio is locked, memory is short or something has to be said about an error.
+ */
+static bool gather_start(struct gather *g, const struct iomap_async *async)
+{
+	struct pending_fill *pf = pending_new(async, g->slice, g->nr, g->end - g->pos);
+	struct read_plan plan;
+	bool started;
+
+	if (!pf)
+		return false;
+	read_plan_init(&plan, g->f, (unsigned)MIN(bytes_to_sectors_up(g->end - g->pos) + 1,
+						  (u64)REQUEST_PIECES_MAX));
+	for (unsigned i = 0; i < g->nr; i++) {
+		struct iomap_slice *s = &g->slice[i];
+
+		if (!s->folio || folio_range_uptodate(s->folio, slice_first(s), slice_sectors(s)))
+			continue;
+		if (!pending_lock(pf, s->folio)) {
+			plan.error = -EAGAIN;
+			break;
+		}
+		gather_plan(g, &plan, s);
+	}
+	started = !plan.error && !TAILQ_EMPTY(&plan.reqs);
+	if (started)
+		pending_start(pf, &plan);
+	else
+		pending_cancel(pf);
+	read_plan_fini(&plan);
+	return started;
+}
+
 static void gather_put(struct gather *g, unsigned from)
 {
 	for (unsigned i = from; i < g->nr; i++)
@@ -220,8 +255,18 @@ static u64 gather_trim(struct gather *g)
 	return bytes;
 }
 
+static u64 gather_bytes(const struct gather *g)
+{
+	u64 bytes = 0;
+
+	for (unsigned i = 0; i < g->nr; i++)
+		bytes += g->slice[i].len;
+	return bytes;
+}
+
 int iomap_read_slices(struct iomap_file *f, u64 pos, u64 len, struct readahead *ra,
-		      struct iomap_slice *slices, unsigned max, u64 *bytes)
+		      const struct iomap_async *async, struct iomap_slice *slices, unsigned max,
+		      u64 *bytes)
 {
 	u64 size = iomap_size(f);
 	struct gather g = { .f = f, .slice = slices, .max = max, .pos = pos };
@@ -240,6 +285,11 @@ int iomap_read_slices(struct iomap_file *f, u64 pos, u64 len, struct readahead *
 		g.order = cache_readahead(&f->mapping, ra, sector, nr, bytes_to_sectors_up(size));
 	}
 	r = gather_look(&g);
+	if (g.missing && async && gather_bytes(&g) == MIN(len, size - pos) &&
+	    gather_start(&g, async)) {
+		*bytes = g.end - pos;
+		return -EINPROGRESS;
+	}
 	if (g.missing) {
 		int fill = gather_fill(&g);
 
@@ -260,8 +310,8 @@ ssize_t iomap_read(struct iomap_file *f, u64 pos, void *buf, u64 len, struct rea
 	while (done < len) {
 		u8 *to = (u8 *)buf + done;
 		u64 bytes;
-		int n = iomap_read_slices(f, pos + done, len - done, ra, slices, ARRAY_LEN(slices),
-					  &bytes);
+		int n = iomap_read_slices(f, pos + done, len - done, ra, NULL, slices,
+					  ARRAY_LEN(slices), &bytes);
 
 		if (n < 0)
 			return done ? (ssize_t)done : n;

@@ -270,6 +270,22 @@ int request_verify(struct iomap_file *f, struct request *rq)
 	return err;
 }
 
+bool request_accepted(struct request *rq)
+{
+	u32 at = 0;
+
+	for (unsigned i = 0; i < rq->io.nr_iov; i++) {
+		const u8 *data = rq->iov[i].iov_base;
+
+		for (u32 k = 0; k < rq->piece[i].nr; k++, at++)
+			if (!fmt_map_accepts(rq->sum[at], data + ((size_t)k << SECTOR_SHIFT)))
+				return false;
+	}
+	for (unsigned i = 0; i < rq->io.nr_iov; i++)
+		folio_mark_uptodate(rq->piece[i].folio, rq->piece[i].first, rq->piece[i].nr);
+	return true;
+}
+
 /* A request failed: each of its sectors on its own. */
 static void plan_retry(struct read_plan *p, struct request *rq)
 {

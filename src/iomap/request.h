@@ -71,6 +71,22 @@ int read_plan_run(struct read_plan *p);
  */
 int request_verify(struct iomap_file *f, struct request *rq);
 
+/* The same without a word about what does not match: marks all of it or nothing, takes no lock. */
+bool request_accepted(struct request *rq);
+
+/*
+ * A read that ends later, while it is made: takes copies of the slices (and their references when
+ * it starts). NULL when memory is short or too much of the cache is under way in such reads.
+ */
+struct pending_fill *pending_new(const struct iomap_async *async, const struct iomap_slice *slices,
+				 unsigned nr, u64 bytes);
+/* False: somebody else has the lock. */
+bool pending_lock(struct pending_fill *pf, struct folio *folio);
+/* Takes the requests of the plan, which has some. */
+void pending_start(struct pending_fill *pf, struct read_plan *plan);
+/* As if it had never been. */
+void pending_cancel(struct pending_fill *pf);
+
 /*
  * Which of nr (at most SECTORS_DATA_MAX) sectors from `sector`, all inside the mapping m, hold
  * data: dirty in the cache, or written by the map. Waits for writeback. A hole has none.

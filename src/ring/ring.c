@@ -17,6 +17,7 @@
  * Locking: a local ring belongs to its thread. The shared ring (shared.c) calls the same functions
  * under its mutex.
  */
+#include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -94,6 +95,7 @@ int ring_setup(struct ring *r, unsigned depth, bool local)
 	r->opts = o;
 	r->depth = depth;
 	STAILQ_INIT(&r->waiting);
+	STAILQ_INIT(&r->settled);
 	r->has_vector = probe_vector(r, !o.no_vector);
 	/* Saves a look-up of the ring's descriptor per call; not having it costs nothing else. */
 	if (local)
@@ -369,6 +371,7 @@ void ring_queue(struct ring *r, struct ring_req *req)
 {
 	ring_req_start(req);
 	ASSERT(!is_empty(req));
+	r->nr_early += req->early;
 	ring_send(r, req);
 }
 
@@ -392,7 +395,6 @@ void ring_submit(struct ring *r)
 /* Sends, and waits for a completion unless there is one already. */
 static void submit_and_wait(struct ring *r)
 {
-	u64 began;
 	int ret;
 
 	if (io_uring_cq_ready(&r->u)) {
@@ -400,10 +402,21 @@ static void submit_and_wait(struct ring *r)
 		return;
 	}
 	ring_count(RING_ENTERS);
-	began = block_begin();
 	ret = io_uring_submit_and_wait(&r->u, 1);
-	block_end(BLOCK_DISK, began);
 	ASSERT(ret >= 0 || is_transient(ret));
+}
+
+/* The same as a sleep inside of what this thread does. What is early comes back here, too. */
+static void sleep_for_some(struct ring *r)
+{
+	bool settling = r->settling;
+	u64 began;
+
+	r->settling = true;
+	began = block_begin();
+	submit_and_wait(r);
+	block_end(BLOCK_DISK, began);
+	r->settling = settling;
 }
 
 static void submit_and_poll(struct ring *r)
@@ -416,28 +429,122 @@ static void submit_and_poll(struct ring *r)
 	io_uring_submit_and_get_events(&r->u);
 }
 
-unsigned ring_reap(struct ring *r, bool wait)
+static void finish_own(struct ring *r, struct ring_req *req)
+{
+	r->nr_early -= req->early;
+	ring_finish(req);
+}
+
+/* The next request that is complete, or NULL: nothing more has come back. */
+static struct ring_req *next_complete(struct ring *r)
 {
 	struct io_uring_cqe *cqe;
-	unsigned nr = 0;
 
-	if (wait && r->in_flight)
-		submit_and_wait(r);
-	else
-		submit_and_poll(r);
-	while (r->in_flight && io_uring_peek_cqe(&r->u, &cqe) == 0) {
+	while (io_uring_peek_cqe(&r->u, &cqe) == 0) {
 		struct ring_req *req = io_uring_cqe_get_data(cqe);
 		s32 res = cqe->res;
 
 		io_uring_cqe_seen(&r->u, cqe);
+		if (!req) {
+			r->watching = false;
+			continue;
+		}
 		if (!ring_absorb(r, req, res))
 			continue;
 		ring_slot_freed(r);
-		ring_finish(req);
+		return req;
+	}
+	return NULL;
+}
+
+static unsigned finish_all(struct ring *r)
+{
+	struct ring_req *req;
+	unsigned nr = 0;
+
+	while ((req = next_complete(r))) {
+		finish_own(r, req);
 		nr++;
 	}
 	ring_submit(r);
 	return nr;
+}
+
+static unsigned finish_settled(struct ring *r)
+{
+	struct ring_req *req;
+	unsigned nr = 0;
+
+	while ((req = STAILQ_FIRST(&r->settled))) {
+		STAILQ_REMOVE_HEAD(&r->settled, link);
+		finish_own(r, req);
+		nr++;
+	}
+	return nr;
+}
+
+unsigned ring_reap(struct ring *r, bool wait)
+{
+	unsigned nr = finish_settled(r);
+
+	if (!wait || nr || !r->in_flight)
+		submit_and_poll(r);
+	else if (io_uring_cq_ready(&r->u))
+		ring_submit(r);
+	else
+		sleep_for_some(r);
+	return nr + finish_all(r);
+}
+
+void ring_settle(void)
+{
+	struct ring *r = self;
+
+	if (likely(!r || !r->nr_early || r->settling))
+		return;
+	r->settling = true;
+	while (r->nr_early) {
+		struct ring_req *req;
+
+		submit_and_wait(r);
+		while ((req = next_complete(r))) {
+			if (req->early)
+				finish_own(r, req);
+			else
+				STAILQ_INSERT_TAIL(&r->settled, req, link);
+		}
+	}
+	r->settling = false;
+	ring_submit(r);
+}
+
+/* Completions of the poll are told by having no request. */
+static void watch(struct ring *r, int fd)
+{
+	struct io_uring_sqe *sqe = io_uring_get_sqe(&r->u);
+
+	if (!sqe) {
+		ring_submit(r);
+		sqe = io_uring_get_sqe(&r->u);
+	}
+	/* The kernel is short of memory and took nothing: it is tried again at the next call. */
+	if (!sqe)
+		return;
+	io_uring_prep_poll_add(sqe, fd, POLLIN);
+	io_uring_sqe_set_data(sqe, NULL);
+	r->watching = true;
+}
+
+unsigned ring_reap_or_readable(struct ring *r, int fd)
+{
+	unsigned nr = finish_settled(r);
+
+	if (nr)
+		return nr;
+	if (!r->watching)
+		watch(r, fd);
+	submit_and_wait(r);
+	return finish_all(r);
 }
 
 unsigned ring_in_flight(const struct ring *r)

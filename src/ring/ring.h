@@ -113,6 +113,7 @@ struct ring_req {
 	unsigned nr_iov;
 	void (*done)(struct ring_req *);
 	void *arg;
+	bool early;                     /* local rings: ring_settle() may run done() */
 
 	/*
 	 * The result, valid in done(): bytes transferred (fewer than asked only at end of file),
@@ -157,6 +158,22 @@ unsigned ring_reap(struct ring *r, bool wait);
 
 /* Requests queued or under way. */
 unsigned ring_in_flight(const struct ring *r);
+
+/*
+ * A thread may have requests under way while it does something else. If others wait for what these
+ * will do when they are done (unlock a folio), the thread must not sleep on anything else before:
+ * it could be waiting for itself. Such a request is `early`: its done() takes no lock, and
+ * ring_settle(), to be called before any such sleep, waits for all of them and runs it. done() of
+ * other requests that come back meanwhile is left to the next ring_reap(). Without early requests
+ * it does nothing. ring_reap() itself need not be prepared for.
+ */
+void ring_settle(void);
+
+/*
+ * As ring_reap() with waiting, but returns when fd can be read, too. One descriptor for each ring;
+ * that it can be read may be known from earlier and not be true any more.
+ */
+unsigned ring_reap_or_readable(struct ring *r, int fd);
 
 /* -------------------------------------------------------------- shared ring */
 

@@ -28,6 +28,10 @@ struct ring {
 	unsigned in_flight;             /* in the submission queue or in the kernel */
 	unsigned nr_waiting;
 	struct ring_req_list waiting;
+	struct ring_req_list settled;   /* complete, done() is still to be run */
+	unsigned nr_early;              /* requests with `early` whose done() has not begun */
+	bool settling;                  /* ring_settle() has nothing to do */
+	bool watching;                  /* a poll of the descriptor is under way */
 	bool defer_taskrun;             /* completions appear only when we ask for them */
 	bool has_vector;                /* READV_FIXED, WRITEV_FIXED */
 

@@ -334,6 +334,70 @@ START_TEST(done_may_queue_and_wait)
 }
 END_TEST
 
+START_TEST(settling_runs_early_requests_and_leaves_the_others)
+{
+	unsigned early_done = 0, other_done = 0;
+	struct iovec a = { arena, 4096 }, b = { arena + 4096, 4096 };
+	struct ring_req early = { .op = RING_READ, .file = handle, .iov = &a, .nr_iov = 1,
+				  .early = true, .done = t_count_done, .arg = &early_done };
+	struct ring_req other = { .op = RING_READ, .file = handle, .iov = &b, .nr_iov = 1,
+				  .done = t_count_done, .arg = &other_done };
+	struct ring *r;
+
+	ck_assert_int_eq(ring_local(&r), 0);
+	ring_settle();
+	ring_queue(r, &other);
+	ring_queue(r, &early);
+	ring_settle();
+	ck_assert_uint_eq(early_done, 1);
+	ck_assert_uint_eq(other_done, 0);
+	ck_assert_int_eq(early.res, 4096);
+	/* The other may have come back meanwhile or may still be under way. */
+	while (!other_done)
+		ring_reap(r, true);
+	ck_assert_int_eq(other.res, 4096);
+	ck_assert_uint_eq(ring_in_flight(r), 0);
+}
+END_TEST
+
+START_TEST(a_descriptor_that_can_be_read_ends_the_wait)
+{
+	struct ring *r;
+	int fd[2];
+
+	ck_assert_int_eq(pipe(fd), 0);
+	ck_assert_int_eq(ring_local(&r), 0);
+	ck_assert_int_eq(write(fd[1], "x", 1), 1);
+	ck_assert_uint_eq(ring_reap_or_readable(r, fd[0]), 0);
+	ck_assert_uint_eq(ring_reap_or_readable(r, fd[0]), 0);
+	/* What the poll left behind is no request. */
+	ck_assert_uint_eq(ring_reap(r, true), 0);
+	close(fd[0]);
+	close(fd[1]);
+}
+END_TEST
+
+START_TEST(a_request_ends_the_wait_for_a_descriptor)
+{
+	unsigned done = 0, nr = 0;
+	struct iovec iov = { arena, 4096 };
+	struct ring_req req = { .op = RING_READ, .file = handle, .iov = &iov, .nr_iov = 1,
+				.early = true, .done = t_count_done, .arg = &done };
+	struct ring *r;
+	int fd[2];
+
+	ck_assert_int_eq(pipe(fd), 0);
+	ck_assert_int_eq(ring_local(&r), 0);
+	ring_queue(r, &req);
+	while (!nr)
+		nr = ring_reap_or_readable(r, fd[0]);
+	ck_assert_uint_eq(nr, 1);
+	ck_assert_uint_eq(done, 1);
+	close(fd[0]);
+	close(fd[1]);
+}
+END_TEST
+
 START_TEST(flush_and_fallocate_work)
 {
 	unsigned done = 0;
@@ -528,6 +592,9 @@ int main(void)
 	ADD(more_requests_than_the_queue_holds_all_complete);
 	ADD(a_batch_is_sent_with_one_system_call);
 	ADD(done_may_queue_and_wait);
+	ADD(settling_runs_early_requests_and_leaves_the_others);
+	ADD(a_descriptor_that_can_be_read_ends_the_wait);
+	ADD(a_request_ends_the_wait_for_a_descriptor);
 	ADD(flush_and_fallocate_work);
 	ADD(each_thread_has_its_own_ring);
 	ADD(a_child_of_a_fork_gets_its_own_ring);
