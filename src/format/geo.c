@@ -15,6 +15,7 @@
 #include "base/err.h"
 
 #define GEO_JNL_DEFAULT_MIN 4096u   /* 16 MiB */
+#define GEO_JNL_AMPLE 32768u        /* 128 MiB */
 #define GEO_JNL_DEFAULT_MAX 262144u /* 1 GiB */
 #define GEO_SPACE_MIN       128u    /* sectors of space for nodes and small files */
 
@@ -125,10 +126,14 @@ static void make_groups(struct fmt_geo *g, u64 nr_sectors)
 	g->gtable_nr = DIV_ROUND_UP(g->nr_groups, FMT_GROUPS_PER_SECTOR);
 }
 
-/* 1/64 of the device, but at most a quarter of a small one and three quarters of group 0. */
+/*
+ * 1/32 of the device up to 128 MiB, 1/64 of a larger one, but at most a quarter of a small one and
+ * three quarters of group 0. Where changes are spread over many nodes, each checkpoint of a node
+ * costs its image in the log, and a log that is twice as long needs half as many of them.
+ */
 static u64 default_jnl(const struct fmt_geo *g)
 {
-	u64 nr = g->nr_sectors / 64;
+	u64 nr = MAX_T(u64, MIN_T(u64, g->nr_sectors / 32, GEO_JNL_AMPLE), g->nr_sectors / 64);
 
 	nr = MAX_T(u64, nr, GEO_JNL_DEFAULT_MIN);
 	nr = MIN_T(u64, nr, GEO_JNL_DEFAULT_MAX);

@@ -28,7 +28,7 @@ static bool is_deep(enum fmt_tree t)
 	return t == FMT_TREE_EXTENT || t == FMT_TREE_ORPHAN;
 }
 
-/* Whoever changes the leaf names what: touch_*(). */
+/* Whoever changes the leaf names what, before: touch_*(). */
 static int edit_leaf(struct view *v, const struct bt_path *p, struct fmt_node **out)
 {
 	void *buf;
@@ -45,24 +45,21 @@ static void touch_slots(struct view *v, const struct fmt_node *n, u32 first, u32
 	view_touch(v, n, (u32)sizeof(*n) + first * SLOT_SIZE, (end - first) * SLOT_SIZE);
 }
 
-static void touch_value(struct view *v, const struct fmt_node *n, u32 pos)
+static void touch_all(struct view *v, const struct fmt_node *n)
 {
-	view_touch(v, n, get16(n->slot[pos].off), get16(n->slot[pos].len));
+	view_touch(v, n, 0, NODE_SIZE);
 }
 
 static int insert_item(struct view *v, struct fmt_node *n, u32 pos, struct fmt_key k,
 		       const void *val, u32 len)
 {
-	u32 dead = get32(n->dead);
-	int r = leaf_insert(n, pos, k, val, len);
-
-	if (r || get32(n->dead) != dead) {   /* compacted */
-		view_touch(v, n, 0, NODE_SIZE);
-		return r;
+	if (leaf_gap(n) < SLOT_SIZE + len) {   /* it will be compacted */
+		touch_all(v, n);
+	} else {
+		touch_slots(v, n, pos, get16(n->nr) + 1u);
+		view_touch(v, n, get32(n->heap) - len, len);
 	}
-	touch_slots(v, n, pos, get16(n->nr));
-	touch_value(v, n, pos);
-	return 0;
+	return leaf_insert(n, pos, k, val, len);
 }
 
 static void remove_item(struct view *v, struct fmt_node *n, u32 pos)
@@ -96,12 +93,11 @@ static int replace_at(struct view *v, enum fmt_tree t, struct bt_path *p, struct
 	if (r)
 		return r;
 	if (len <= old) {
-		r = leaf_replace(n, pos, val, len);
 		touch_slots(v, n, pos, pos + 1);
-		touch_value(v, n, pos);
-		return r;
+		view_touch(v, n, get16(n->slot[pos].off), len);
+		return leaf_replace(n, pos, val, len);
 	}
-	view_touch(v, n, 0, NODE_SIZE);
+	touch_all(v, n);
 	if (leaf_used(n) - old + len <= NODE_CAPACITY)
 		return leaf_replace(n, pos, val, len);
 	/* What does not fit has others beside it, so the leaf does not get empty in between. */
@@ -167,8 +163,8 @@ int btree_patch(struct view *v, enum fmt_tree t, struct fmt_key k, u32 off, cons
 	if (r)
 		return r;
 	off += get16(n->slot[p.lv[0].pos].off);
-	memcpy((u8 *)n + off, val, len);
 	view_touch(v, n, off, len);
+	memcpy((u8 *)n + off, val, len);
 	return 0;
 }
 

@@ -81,8 +81,7 @@ int leaf_value(const struct fmt_node *n, u32 i, const void **val, u32 *len)
 	return 0;
 }
 
-/* Bytes between the last slot and the lowest value. */
-static u32 leaf_gap(const struct fmt_node *n)
+u32 leaf_gap(const struct fmt_node *n)
 {
 	u32 slots_end = (u32)sizeof(*n) + get16(n->nr) * SLOT_SIZE;
 

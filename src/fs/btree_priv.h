@@ -37,6 +37,8 @@ void node_init(struct fmt_node *n, u32 level);
 
 /* Bytes of slots and values in use. */
 u32 leaf_used(const struct fmt_node *n);
+/* Bytes between the last slot and the lowest value: an item that needs more makes values move. */
+u32 leaf_gap(const struct fmt_node *n);
 /* The value of slot i; -EUCLEAN when it lies outside the heap. */
 int leaf_value(const struct fmt_node *n, u32 i, const void **val, u32 *len);
 /* The caller has seen that leaf_used() + SLOT_SIZE + len <= NODE_CAPACITY. */

@@ -4,7 +4,7 @@
  * 1. A buffer is one folio of exactly its size in the metadata mapping, at its disk sector.
  * 2. Its contents are checked (identity, checksum, inner structure) once, when they are read from
  *    the disk; while it is in memory the checksum field is stale.
- * 3. Contents of an uptodate buffer change only by publishing, under RANK_META held exclusively;
+ * 3. Contents of an uptodate buffer change only in a handle, under RANK_META held exclusively;
  *    the folio lock only guards the way from "not read" to uptodate.
  * 4. A changed buffer has a struct jnl_buf in folio->priv, which holds a reference and the pin, so
  *    neither eviction nor anybody else can take it away before a checkpoint wrote it.
@@ -181,6 +181,5 @@ void buf_detach(struct jnl *j, struct jnl_buf *b)
 		if (b->kind == FMT_KIND_DATA)
 			__atomic_fetch_sub(&j->nr_logged, 1, __ATOMIC_RELEASE);
 	}
-	shadow_drop(j, b);
 	buf_free(b);
 }

@@ -464,6 +464,20 @@ int jnl_checkpoint_all(struct jnl *j)
 	return r;
 }
 
+/* What may stay so that a handle which needs that much finds room, and no less than usual. */
+static int checkpoint_for(struct jnl *j, u64 bytes, u64 keep)
+{
+	u64 nr = DIV_ROUND_UP(sizeof(struct fmt_txn) + bytes, (u64)SECTOR_SIZE) + 1;
+	u64 used, dirty = j->dirty_max - bytes;
+
+	mutex_lock(&j->lock);
+	nr += j->intent_reserve + keep;
+	mutex_unlock(&j->lock);
+	used = nr < j->ring_nr ? j->ring_nr - nr : 0;
+	return checkpoint_to(j, MIN(used, checkpoint_down_to(j->ring_nr)),
+			     MIN(dirty, checkpoint_down_to(j->dirty_max)));
+}
+
 int jnl_make_room(struct jnl *j, u64 bytes, u64 keep)
 {
 	bool room = false;
@@ -481,7 +495,7 @@ int jnl_make_room(struct jnl *j, u64 bytes, u64 keep)
 		mutex_unlock(&j->lock);
 		if (r || room)
 			break;
-		r = checkpoint_to(j, j->ring_nr / 4, j->dirty_max / 2);
+		r = checkpoint_for(j, bytes, keep);
 		/* File data that can't be written: there may be room all the same. */
 		mutex_lock(&j->lock);
 		room = r && !j->error && jnl_log_has_room(j, bytes, keep, false);

@@ -262,6 +262,7 @@ static int txn_close(struct jnl *j, struct closed *c)
 	j->head = (j->head + c->nr) % j->ring_nr;
 	j->used += c->nr;
 	j->running = next;
+	jnl_thread_look(j);
 	mutex_unlock(&j->lock);
 	rwlock_unlock(&j->meta);
 	return 0;

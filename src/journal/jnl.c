@@ -46,7 +46,6 @@ static int jnl_new(const struct jnl_config *cfg, struct jnl **out)
 	mapping_init(&j->mapping, &jnl_mapping_ops, j);
 	j->mapping.metadata = 1;
 	TAILQ_INIT(&j->dirty);
-	TAILQ_INIT(&j->shadows);
 	TAILQ_INIT(&j->live);
 	RB_INIT(&j->busy);
 	STAILQ_INIT(&j->busy_snap);
@@ -113,6 +112,8 @@ static void jnl_free(struct jnl *j)
 	}
 	intents_free(j);
 	txn_free(j->running);
+	while (j->nr_spare > 0)
+		free(j->spare[--j->nr_spare]);
 	cond_fini(&j->wake);
 	cond_fini(&j->cond);
 	mutex_fini(&j->lock);

@@ -23,6 +23,7 @@
 #define CHUNK_SHIFT 6u                                  /* changes are tracked in 64-byte chunks */
 #define CHUNK_BYTES (1u << CHUNK_SHIFT)
 #define CHUNK_WORDS (NODE_SIZE / CHUNK_BYTES / 64)
+#define JNL_SPARE 16u                                   /* what a handle mostly needs at once */
 
 /*
  * A changed buffer: attached to its folio (folio->priv) from the first change until a checkpoint
@@ -46,9 +47,7 @@ struct jnl_buf {
 	u64 snap_seq;                   /* the same for the copy that a checkpoint took */
 	TAILQ_ENTRY(jnl_buf) run_link;
 	TAILQ_ENTRY(jnl_buf) dirty_link;
-	void *shadow;                   /* a handle's copy, kept for the next one (shadow.c) */
 	TAILQ_ENTRY(jnl_buf) snap_link;
-	TAILQ_ENTRY(jnl_buf) shadow_link;
 };
 TAILQ_HEAD(jnl_bufs, jnl_buf);
 
@@ -121,7 +120,9 @@ struct jnl {
 	const struct fmt_geo *geo;
 	struct mapping mapping;
 
-	struct mutex handle;            /* RANK_HANDLE: the one handle */
+	struct mutex handle;            /* RANK_HANDLE: the one handle; the next two */
+	void *spare[JNL_SPARE];         /* memory of earlier handles, NODE_SIZE each */
+	unsigned nr_spare;
 	struct rwlock meta;             /* RANK_META: contents of published buffers */
 	struct mutex lock;              /* RANK_JNL: everything below */
 	struct cond cond;               /* a commit or a checkpoint ended */
@@ -129,8 +130,6 @@ struct jnl {
 
 	struct txn *running;
 	struct jnl_bufs dirty;          /* in order of first_seq */
-	struct jnl_bufs shadows;        /* by shadow_link, used longest ago first */
-	unsigned nr_shadows;
 	u64 dirty_bytes;
 	u64 dirty_max;                  /* more is checkpointed before a handle may add */
 	struct lives live;
@@ -181,13 +180,6 @@ void buf_free(struct jnl_buf *b);
 void buf_detach(struct jnl *j, struct jnl_buf *b);
 /* The changed buffer becomes known: attached to its folio. j->lock and RANK_META held. */
 void buf_attach(struct jnl *j, struct jnl_buf *b);
-
-/* ---- shadow.c ---- */
-/* The copy that was kept with the buffer, now the caller's, or NULL. Locks j->lock. */
-void *shadow_take(struct jnl *j, const struct folio *f);
-/* Keeps a copy that is equal to what is published, or frees it. j->lock held. */
-void shadow_give(struct jnl *j, const struct folio *f, void *copy);
-void shadow_drop(struct jnl *j, struct jnl_buf *b);   /* j->lock held */
 
 /* ---- busy.c ---- (j->lock held) */
 int busy_cmp(struct busy *a, struct busy *b);
@@ -257,6 +249,20 @@ int jnl_run_reserved(struct jnl *j, unsigned credits, jnl_body body, void *arg);
  */
 int checkpoint_to(struct jnl *j, u64 max_used, u64 max_dirty);
 /*
+ * How full the log, or the share of the cache for changed buffers, may get before the thread writes
+ * buffers in place, and how full it stays. A buffer that stays takes more changes for each time
+ * that all of it is logged and written; the last quarter is what handles use meanwhile.
+ */
+static inline u64 checkpoint_from(u64 max)
+{
+	return max / 4 * 3;
+}
+
+static inline u64 checkpoint_down_to(u64 max)
+{
+	return max / 8 * 5;
+}
+/*
  * Make room for a handle that needs `bytes` in the log and `keep` sectors behind it. May commit and
  * checkpoint. No locks.
  */
@@ -287,5 +293,7 @@ int log_look_beyond(struct blk_dev *dev, const struct fmt_geo *geo, u64 epoch,
 /* ---- thread.c ---- */
 int jnl_thread_start(struct jnl *j);
 void jnl_thread_stop(struct jnl *j);
+/* j->lock held: wakes the thread if a checkpoint is due. */
+void jnl_thread_look(struct jnl *j);
 
 #endif

@@ -21,7 +21,8 @@
  * block, do I/O, take a lock that ranks before them, or start another run. Callers hold no lock of
  * those ranks; inode locks are fine. Handles never wait for a commit while they run; room in the
  * log and in the cache is made before the body starts.
- * Pointers that views return are valid until the body returns.
+ * Pointers that views return are valid until the body returns; what they show changes with what the
+ * same body changes. From its first change on a handle holds RANK_META exclusively.
  * Errors: -EROFS after a failed commit or on a read-only mount, -EUCLEAN/-EBADMSG for damaged
  * buffers, -EIO from the device, -ENOMEM.
  */
@@ -41,12 +42,12 @@ typedef int (*jnl_body)(struct view *v, void *arg);
 
 /* Const contents of the buffer at addr; sees the handle's own changes. -EAGAIN, -EUCLEAN. */
 int view_get(struct view *v, u64 addr, enum fmt_kind kind, const void **out);
-/* A private writable copy, published at the end of the handle. Only in jnl_run. */
+/* The same to be changed in place; published at the end of the handle, or undone. In jnl_run. */
 int view_edit(struct view *v, u64 addr, enum fmt_kind kind, void **out);
 /*
- * The same for a body that tells what it changes, so that nothing else need be compared: whatever
- * it changes at *out, it names with view_touch(), before or after. Builds with slow_asserts check
- * that nothing was left out. Mixed with view_edit() of the same buffer, all of it is compared.
+ * The same for a body that tells what it is about to change, so that nothing else need be saved and
+ * compared: whatever it changes at *out, it names with view_touch() before. Builds with
+ * slow_asserts check that nothing was left out. May be mixed with view_edit() of the same buffer.
  */
 int view_edit_part(struct view *v, u64 addr, enum fmt_kind kind, void **out);
 void view_touch(struct view *v, const void *buf, u32 off, u32 len);

@@ -31,7 +31,14 @@ static bool wants_checkpoint(const struct jnl *j)
 {
 	if (j->retry_ns && now_ns() < j->retry_ns)
 		return false;
-	return j->kick || j->used > j->ring_nr / 2 || j->dirty_bytes > j->dirty_max / 2;
+	return j->kick || j->used > checkpoint_from(j->ring_nr) ||
+	       j->dirty_bytes > checkpoint_from(j->dirty_max);
+}
+
+void jnl_thread_look(struct jnl *j)
+{
+	if (j->thread_runs && wants_checkpoint(j))
+		cond_signal(&j->wake);
 }
 
 /* j->lock held. */
@@ -60,7 +67,8 @@ static void thread_work(struct jnl *j, bool commit, bool checkpoint, bool all)
 		jnl_commit_running(j);
 	}
 	if (checkpoint)
-		checkpoint_to(j, all ? 0 : j->ring_nr / 4, all ? 0 : j->dirty_max / 4);
+		checkpoint_to(j, all ? 0 : checkpoint_down_to(j->ring_nr),
+			      all ? 0 : checkpoint_down_to(j->dirty_max));
 }
 
 static void *thread_main(void *arg)

@@ -1,17 +1,19 @@
 /*
  * Views, handles and publishing.
  *
- * 1. A body sees published buffers, and in a handle its own private copies in front of them.
- * 2. Nothing a body did exists outside its view until publish(); dropping the view undoes it all.
+ * 1. A body sees published buffers. A handle changes them where they are: from its first change to
+ *    its end it holds RANK_META exclusively, so nobody else sees a buffer in between. A new buffer
+ *    is a private copy until it is published: the place may still be read by who has an old view.
+ * 2. What a chunk of 64 bytes held before it is changed is saved first: that undoes a run that
+ *    comes to nothing. So neither a handle nor an error costs more than what was touched.
  * 3. A body never waits: what is not in memory, or needs room, ends the attempt; the runner gets
  *    it without locks and tries again. What was loaded stays referenced until the run ends, so
  *    each attempt gets further than the one before.
  * 4. publish() cannot fail: everything it needs was allocated while the body ran, and room in the
  *    log is checked before the first byte is changed.
- * 5. Copies are compared with the published buffers in 64-byte chunks, so what is logged is exactly
- *    what changed, whatever the body did. Bodies on the hot path name the bytes that they touch:
- *    then only those chunks are compared, and set back when the run comes to nothing.
- * 6. A copy goes back to its buffer as its shadow (shadow.c) before the handle ends.
+ * 5. Saved chunks are compared with what they hold at the end, so what is logged is exactly what
+ *    changed, whatever the body did. Bodies on the hot path name the bytes that they are about to
+ *    change, others get all of the buffer saved.
  */
 #include "base/time.h"
 #include "journal/jnl_priv.h"
@@ -22,14 +24,13 @@
 struct entry {
 	u64 addr;
 	enum fmt_kind kind;
-	bool fresh;                /* view_new: all of it is new */
-	bool all;                  /* any byte of the copy may have been changed */
 	bool whole;                /* view_log_whole() */
-	bool changed;              /* publish(): differs from what is published */
-	u64 touched[CHUNK_WORDS];  /* chunks that may have been changed, unless all */
+	bool changed;              /* publish(): differs from what it was */
+	u64 touched[CHUNK_WORDS];  /* chunks that are saved in `old` */
 	u64 diff[CHUNK_WORDS];     /* publish(): chunks that differ */
 	struct folio *folio;       /* with a reference */
-	void *copy;                /* private, or NULL */
+	void *copy;                /* view_new: what it will hold, or NULL */
+	void *old;                 /* being changed: what touched chunks held, at their offsets */
 	struct jnl_buf *buf;       /* made ready in case the folio has none at publish */
 };
 
@@ -49,6 +50,7 @@ struct view {
 	struct jnl *j;
 	u64 run;                   /* of this attempt */
 	bool write;
+	bool exclusive;            /* holds RANK_META: something is being changed */
 	struct entry *entry;
 	unsigned nr, max;
 	unsigned nr_edit;
@@ -132,10 +134,15 @@ static int view_enter(struct view *v, u64 addr, enum fmt_kind kind, struct folio
 	return 0;
 }
 
+static void *entry_data(const struct entry *e)
+{
+	return e->copy ? e->copy : folio_data(e->folio);
+}
+
 /* A pointer from one damaged buffer may lead to a good one of another kind. */
 static int entry_check(const struct entry *e, enum fmt_kind kind)
 {
-	const struct fmt_hdr *h = e->copy ? e->copy : folio_data(e->folio);
+	const struct fmt_hdr *h = entry_data(e);
 
 	if (kind == FMT_KIND_DATA || e->kind == FMT_KIND_DATA)
 		return kind == e->kind ? 0 : corrupt(WHY_HDR_TYPE, CORRUPT_NO_INO, e->addr);
@@ -174,7 +181,7 @@ int view_get(struct view *v, u64 addr, enum fmt_kind kind, const void **out)
 	int r = view_lookup(v, addr, kind, &e);
 
 	if (!r)
-		*out = e->copy ? e->copy : folio_data(e->folio);
+		*out = entry_data(e);
 	return r;
 }
 
@@ -183,35 +190,113 @@ static u32 entry_len(const struct entry *e)
 	return fmt_kind_sectors(e->kind) * SECTOR_SIZE;
 }
 
-/* The copy (of what is published, unless fresh), and what publishing it will need. */
-static int entry_make_copy(struct view *v, struct entry *e, bool fresh)
+/* ---- changing ---- */
+
+static void view_exclude(struct view *v)
 {
-	e->buf = buf_new(e->folio, e->addr, e->kind);
+	if (!v->exclusive)
+		rwlock_wrlock(&v->j->meta);
+	v->exclusive = true;
+}
+
+static void view_admit(struct view *v)
+{
+	if (v->exclusive)
+		rwlock_unlock(&v->j->meta);
+	v->exclusive = false;
+}
+
+/* Memory for the contents of a buffer of any kind. The handle is ours, here and below. */
+static void *spare_take(struct jnl *j)
+{
+	return j->nr_spare > 0 ? j->spare[--j->nr_spare] : aligned_alloc(64, NODE_SIZE);
+}
+
+static void spare_give(struct jnl *j, void *mem)
+{
+	if (mem && j->nr_spare < ARRAY_LEN(j->spare))
+		j->spare[j->nr_spare++] = mem;
+	else
+		free(mem);
+}
+
+/* *mem, for the contents, and what publishing the entry will need. */
+static int entry_prepare(struct view *v, struct entry *e, void **mem)
+{
 	if (!e->buf)
+		e->buf = buf_new(e->folio, e->addr, e->kind);
+	if (e->buf)
+		*mem = spare_take(v->j);
+	if (!e->buf || !*mem)
 		return -ENOMEM;
-	e->copy = shadow_take(v->j, e->folio);
-	if (!e->copy) {
-		e->copy = aligned_alloc(64, entry_len(e));
-		if (!e->copy) {
-			buf_free(e->buf);
-			e->buf = NULL;
-			return -ENOMEM;
-		}
-		if (!fresh)
-			memcpy(e->copy, folio_data(e->folio), entry_len(e));
-	}
 	v->nr_edit++;
 	return 0;
+}
+
+/* Bits [first, end) of word w. */
+static u64 word_mask(u32 w, u32 first, u32 end)
+{
+	u64 mask = ~0ull;
+
+	if (first > w * 64)
+		mask <<= first - w * 64;
+	if (end < (w + 1) * 64)
+		mask &= ~(~0ull << (end - w * 64));
+	return mask;
+}
+
+static void copy_chunks(u8 *to, const u8 *from, u32 w, u64 chunks)
+{
+	for (u64 m = chunks; m; m &= m - 1) {
+		u32 off = (w * 64 + (u32)__builtin_ctzll(m)) << CHUNK_SHIFT;
+
+		memcpy(to + off, from + off, CHUNK_BYTES);
+	}
+}
+
+/* Saves the chunks [first, end) that are not saved yet. */
+static void entry_save(struct entry *e, u32 first, u32 end)
+{
+	for (u32 w = first / 64; w * 64 < end; w++) {
+		u64 more = word_mask(w, first, end) & ~e->touched[w];
+
+		copy_chunks(e->old, folio_data(e->folio), w, more);
+		e->touched[w] |= more;
+	}
+}
+
+/* All is as it was before the run again. */
+static void entry_restore(struct entry *e)
+{
+	for (u32 w = 0; w < CHUNK_WORDS; w++)
+		copy_chunks(folio_data(e->folio), e->old, w, e->touched[w]);
+	memset(e->touched, 0, sizeof(e->touched));
+}
+
+/* Test builds look for changes that were not named. */
+static bool save_unnamed(struct entry *e)
+{
+	memcpy(e->old, folio_data(e->folio), entry_len(e));
+	return true;
 }
 
 static int edit(struct view *v, u64 addr, enum fmt_kind kind, struct entry **out)
 {
 	int r = view_lookup(v, addr, kind, out);
+	struct entry *e;
 
 	ASSERT(v->write);
 	if (r)
 		return r;
-	return (*out)->copy ? 0 : entry_make_copy(v, *out, false);
+	e = *out;
+	if (e->copy || e->old)
+		return 0;
+	r = entry_prepare(v, e, &e->old);
+	if (r)
+		return r;
+	view_exclude(v);
+	ASSERT_SLOW(save_unnamed(e));
+	return 0;
 }
 
 int view_edit(struct view *v, u64 addr, enum fmt_kind kind, void **out)
@@ -221,8 +306,9 @@ int view_edit(struct view *v, u64 addr, enum fmt_kind kind, void **out)
 
 	if (r)
 		return r;
-	e->all = true;
-	*out = e->copy;
+	if (e->old)
+		entry_save(e, 0, entry_len(e) >> CHUNK_SHIFT);
+	*out = entry_data(e);
 	return 0;
 }
 
@@ -232,7 +318,7 @@ int view_edit_part(struct view *v, u64 addr, enum fmt_kind kind, void **out)
 	int r = edit(v, addr, kind, &e);
 
 	if (r == 0)
-		*out = e->copy;
+		*out = entry_data(e);
 	return r;
 }
 
@@ -240,41 +326,48 @@ void view_touch(struct view *v, const void *buf, u32 off, u32 len)
 {
 	unsigned i = v->nr;
 
-	while (i > 0 && v->entry[i - 1].copy != buf)
+	while (i > 0 && entry_data(&v->entry[i - 1]) != buf)
 		i--;
 	ASSERT(i > 0);
-	if (len == 0)
-		return;
-	for (u32 c = off >> CHUNK_SHIFT; c <= (off + len - 1) >> CHUNK_SHIFT; c++)
-		v->entry[i - 1].touched[c / 64] |= 1ull << (c % 64);
+	if (len > 0 && v->entry[i - 1].old)
+		entry_save(&v->entry[i - 1], off >> CHUNK_SHIFT,
+			   ((off + len - 1) >> CHUNK_SHIFT) + 1);
+}
+
+/* The entry of a buffer that is about to be made, with its folio. */
+static int view_enter_new(struct view *v, u64 addr, enum fmt_kind kind, struct entry **out)
+{
+	struct folio *f;
+	int r = buf_grab(v->j, addr, kind, CACHE_NOWAIT, &f);
+
+	if (r == -EAGAIN)
+		return view_want(v, addr, kind, true);
+	return r ? r : view_enter(v, addr, kind, f, out);
 }
 
 int view_new(struct view *v, u64 addr, enum fmt_kind kind, u64 owner, void **out)
 {
 	struct entry *e = view_find(v, addr);
-	struct folio *f;
-	int r;
+	int r = 0;
 
 	ASSERT(v->write);
-	if (!e) {
-		r = buf_grab(v->j, addr, kind, CACHE_NOWAIT, &f);
-		if (r == -EAGAIN)
-			return view_want(v, addr, kind, true);
-		if (r)
-			return r;
-		r = view_enter(v, addr, kind, f, &e);
-		if (r)
-			return r;
+	if (!e)
+		r = view_enter_new(v, addr, kind, &e);
+	if (r)
+		return r;
+	if (e->old) {
+		entry_restore(e);
+		spare_give(v->j, e->old);
+		e->old = NULL;
+		v->nr_edit--;
 	}
 	e->kind = kind;
-	if (!e->copy) {
-		r = entry_make_copy(v, e, true);
-		if (r)
-			return r;
-	}
-	e->fresh = true;
+	if (!e->copy)
+		r = entry_prepare(v, e, &e->copy);
+	if (r)
+		return r;
 	e->buf->kind = kind;
-	memset(e->copy, 0, fmt_kind_sectors(kind) * SECTOR_SIZE);
+	memset(e->copy, 0, entry_len(e));
 	if (kind != FMT_KIND_DATA)
 		fmt_hdr_init(e->copy, kind, addr, v->j->geo->fsid, owner);
 	*out = e->copy;
@@ -300,6 +393,7 @@ void view_more_log(struct view *v, u64 bytes, u64 reserve)
 static void entry_fini(struct entry *e)
 {
 	free(e->copy);
+	free(e->old);
 	buf_free(e->buf);
 	folio_put(e->folio);
 }
@@ -334,6 +428,8 @@ void view_forget(struct view *v, u64 addr, enum fmt_kind kind)
 
 	view_revoke(v, addr, kind, fmt_kind_sectors(kind));
 	if (e) {
+		if (e->old)
+			entry_restore(e);
 		entry_fini(e);
 		*e = v->entry[--v->nr];
 	}
@@ -523,21 +619,6 @@ int jnl_read(struct jnl *j, jnl_body body, void *arg)
 
 /* ---- publishing ---- */
 
-/* Copies in what differs, and marks it. */
-static void publish_chunks(struct jnl_buf *b, const struct entry *e)
-{
-	u8 *data = folio_data(b->folio);
-
-	for (u32 w = 0; w < CHUNK_WORDS; w++) {
-		b->chunk[w] |= e->diff[w];
-		for (u64 m = e->diff[w]; m; m &= m - 1) {
-			u32 off = (w * 64 + (u32)__builtin_ctzll(m)) << CHUNK_SHIFT;
-
-			memcpy(data + off, (u8 *)e->copy + off, CHUNK_BYTES);
-		}
-	}
-}
-
 static struct jnl_buf *entry_attach(struct jnl *j, struct entry *e)
 {
 	struct jnl_buf *b = e->folio->priv;
@@ -554,25 +635,12 @@ static struct jnl_buf *entry_attach(struct jnl *j, struct entry *e)
 	return b;
 }
 
-/* Which of the 64 chunks of word w could have been changed? */
-static u64 entry_suspects(const struct entry *e, u32 w)
-{
-	const u8 *now = folio_data(e->folio);
-	u32 off = w * 64 << CHUNK_SHIFT;
-
-	if (!e->all)
-		return e->touched[w];
-	if (off >= entry_len(e) || !memcmp(now + off, (u8 *)e->copy + off, SECTOR_SIZE))
-		return 0;
-	return ~0ull;
-}
-
 static bool chunk_differs(const struct entry *e, u32 c)
 {
 	const u8 *now = folio_data(e->folio);
 	u32 off = c << CHUNK_SHIFT;
 
-	return memcmp(now + off, (u8 *)e->copy + off, CHUNK_BYTES) != 0;
+	return memcmp(now + off, (u8 *)e->old + off, CHUNK_BYTES) != 0;
 }
 
 static bool nothing_else_differs(const struct entry *e)
@@ -583,23 +651,33 @@ static bool nothing_else_differs(const struct entry *e)
 	return true;
 }
 
-/* Does the copy differ from what is published? Then e->diff says where. */
+/* A word's chunks are a sector: mostly all of one is saved and nothing in it changed. */
+static bool sector_differs(const struct entry *e, u32 w)
+{
+	size_t off = (size_t)w << SECTOR_SHIFT;
+
+	return memcmp((u8 *)folio_data(e->folio) + off, (u8 *)e->old + off, SECTOR_SIZE) != 0;
+}
+
+/* Does it differ from what it was? Then e->diff says where. */
 static bool entry_changed(struct entry *e)
 {
 	bool any = false;
 
-	if (!e->copy || e->fresh)
+	if (!e->old)
 		return e->copy != NULL;
 	for (u32 w = 0; w < CHUNK_WORDS; w++) {
 		u64 diff = 0;
 
-		for (u64 m = entry_suspects(e, w); m; m &= m - 1)
+		if (e->touched[w] == ~0ull && !sector_differs(e, w))
+			continue;
+		for (u64 m = e->touched[w]; m; m &= m - 1)
 			if (chunk_differs(e, w * 64 + (u32)__builtin_ctzll(m)))
 				diff |= m & -m;
 		e->diff[w] = diff;
 		any |= diff != 0;
 	}
-	ASSERT_SLOW(e->all || nothing_else_differs(e));
+	ASSERT_SLOW(nothing_else_differs(e));
 	return any || e->whole;
 }
 
@@ -610,13 +688,13 @@ static void publish_entry(struct jnl *j, struct entry *e)
 	if (!e->changed)
 		return;
 	b = entry_attach(j, e);
-	if (e->fresh) {
+	if (e->copy) {
 		memcpy(folio_data(e->folio), e->copy, b->len);
 		b->whole = true;
-	} else {
-		publish_chunks(b, e);
-		b->whole |= e->whole;
 	}
+	for (u32 w = 0; w < CHUNK_WORDS && e->old; w++)
+		b->chunk[w] |= e->diff[w];
+	b->whole |= e->whole;
 	txn_touch(j, b);
 }
 
@@ -658,14 +736,14 @@ static u64 view_log_bytes(const struct view *v)
 /*
  * A fresh folio becomes uptodate under its lock. Nobody can be reading its buffer in for good
  * reason; a
- * reader with an old view may, so the wait is for one read at most. Done before RANK_META.
+ * reader with an old view may, so the wait is for one read at most.
  */
 static void publish_fresh(struct view *v)
 {
 	for (unsigned i = 0; i < v->nr; i++) {
 		struct entry *e = &v->entry[i];
 
-		if (!e->fresh || folio_has(e->folio, FOLIO_UPTODATE))
+		if (!e->copy || folio_has(e->folio, FOLIO_UPTODATE))
 			continue;
 		folio_lock(e->folio);
 		memcpy(folio_data(e->folio), e->copy, fmt_kind_sectors(e->kind) * SECTOR_SIZE);
@@ -720,7 +798,7 @@ static int publish(struct view *v, u64 *seq)
 		return -ENOMEM;
 	if (changed)
 		publish_fresh(v);
-	rwlock_wrlock(&j->meta);
+	view_exclude(v);
 	mutex_lock(&j->lock);
 	bytes = changed ? view_log_bytes(v) : 0;
 	room = !changed || jnl_log_has_room(j, bytes, v->keep, v->reserved);
@@ -731,7 +809,6 @@ static int publish(struct view *v, u64 *seq)
 	mutex_unlock(&j->lock);
 	for (unsigned i = 0; room && i < v->nr_hook; i++)
 		v->hook[i].fn(v->hook[i].arg, s);
-	rwlock_unlock(&j->meta);
 	if (!room) {
 		v->want_room = bytes;
 		return -EAGAIN;
@@ -741,38 +818,22 @@ static int publish(struct view *v, u64 *seq)
 	return 0;
 }
 
-/* What the run came to nothing with is as it was again. */
-static void entry_restore(struct entry *e)
+static void view_undo(struct view *v)
 {
-	const u8 *now = folio_data(e->folio);
-
-	if (e->all)
-		memcpy(e->copy, now, entry_len(e));
-	for (u32 w = 0; w < CHUNK_WORDS && !e->all; w++)
-		for (u64 m = e->touched[w]; m; m &= m - 1) {
-			u32 off = (w * 64 + (u32)__builtin_ctzll(m)) << CHUNK_SHIFT;
-
-			memcpy((u8 *)e->copy + off, now + off, CHUNK_BYTES);
-		}
+	for (unsigned i = 0; i < v->nr; i++)
+		if (v->entry[i].old)
+			entry_restore(&v->entry[i]);
 }
 
-/* Rule 6. The handle is still ours. */
-static void view_return_copies(struct view *v, bool published)
+static void view_give_spare(struct view *v)
 {
-	if (v->nr_edit == 0)
-		return;
-	mutex_lock(&v->j->lock);
 	for (unsigned i = 0; i < v->nr; i++) {
 		struct entry *e = &v->entry[i];
 
-		if (!e->copy || (e->fresh && !published))
-			continue;
-		if (!published)
-			entry_restore(e);
-		shadow_give(v->j, e->folio, e->copy);
-		e->copy = NULL;
+		spare_give(v->j, e->copy);
+		spare_give(v->j, e->old);
+		e->copy = e->old = NULL;
 	}
-	mutex_unlock(&v->j->lock);
 }
 
 static int run_once(struct view *v, unsigned credits, jnl_body body, void *arg, u64 *seq)
@@ -787,7 +848,10 @@ static int run_once(struct view *v, unsigned credits, jnl_body body, void *arg, 
 		ASSERT(v->nr_edit <= credits);
 		r = publish(v, seq);
 	}
-	view_return_copies(v, r == 0);
+	if (r)
+		view_undo(v);
+	view_admit(v);
+	view_give_spare(v);
 	mutex_unlock(&j->handle);
 	view_drop(v);
 	return r;

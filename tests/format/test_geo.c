@@ -85,11 +85,14 @@ START_TEST(what_cannot_be_is_refused_and_leaves_the_output_alone)
 }
 END_TEST
 
-START_TEST(the_default_journal_is_a_64th_within_its_limits)
+START_TEST(the_default_journal_is_a_32nd_and_of_large_devices_a_64th_within_its_limits)
 {
 	ck_assert_uint_eq(make(512, 4096, 0).jnl_nr, 256);             /* 2 MiB: the minimum */
 	ck_assert_uint_eq(make(8192, 4096, 0).jnl_nr, 2048);           /* 32 MiB: a quarter */
-	ck_assert_uint_eq(make(262144, 4096, 0).jnl_nr, 4096);         /* 1 GiB: 16 MiB */
+	ck_assert_uint_eq(make(65536, 4096, 0).jnl_nr, 4096);          /* 256 MiB: 16 MiB */
+	ck_assert_uint_eq(make(262144, 4096, 0).jnl_nr, 8192);         /* 1 GiB: 32 MiB */
+	ck_assert_uint_eq(make(1u << 20, 4096, 0).jnl_nr, 32768);      /* 4 GiB: 128 MiB */
+	ck_assert_uint_eq(make(2u << 20, 4096, 0).jnl_nr, 32768);      /* 8 GiB: the same */
 	ck_assert_uint_eq(make(4u << 20, 4096, 0).jnl_nr, 65536);      /* 16 GiB: 256 MiB */
 	ck_assert_uint_eq(make(1ull << 28, 4096, 0).jnl_nr, 196608);   /* 1 TiB: 3/4 of group 0 */
 	ck_assert_uint_eq(make(262144, 4096, 1000).jnl_nr, 1000);
@@ -126,7 +129,7 @@ int main(void)
 	check_add(s, every_size_from_2_mib_to_2_pib_has_a_layout_without_overlap);
 	check_add(s, every_block_size_has_room_for_an_aligned_block);
 	check_add(s, what_cannot_be_is_refused_and_leaves_the_output_alone);
-	check_add(s, the_default_journal_is_a_64th_within_its_limits);
+	check_add(s, the_default_journal_is_a_32nd_and_of_large_devices_a_64th_within_its_limits);
 	check_add(s, a_tail_too_short_for_its_own_metadata_is_left_out);
 	check_add(s, copies_stand_at_group_1_and_powers_of_3_5_and_7);
 	return check_main(s);

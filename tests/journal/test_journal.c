@@ -134,8 +134,8 @@ static int body_part(struct view *v, void *arg)
 
 	if (r)
 		return r;
-	m->entry[5] = put32(p->set.value);
 	view_touch(v, m, offsetof(struct fmt_map, entry[5]), sizeof(m->entry[5]));
+	m->entry[5] = put32(p->set.value);
 	if (p->more)
 		m->entry[500] = put32(p->set.value);
 	return p->set.error;
@@ -338,6 +338,43 @@ START_TEST(a_log_much_smaller_than_the_changes_makes_room_by_checkpoints)
 }
 END_TEST
 
+/* Changes a buffer, then gives it up or makes it anew, then fails. */
+static int body_give_up(struct view *v, void *arg)
+{
+	const struct part *p = arg;
+	struct fmt_map *m;
+	void *fresh;
+	int r = view_edit_part(v, account(p->set.i), FMT_KIND_MAP, (void **)&m);
+
+	if (r)
+		return r;
+	view_touch(v, m, offsetof(struct fmt_map, entry[5]), sizeof(m->entry[5]));
+	m->entry[5] = put32(p->set.value);
+	if (p->more)
+		view_forget(v, account(p->set.i), FMT_KIND_MAP);
+	r = view_new(v, account(p->set.i), FMT_KIND_MAP, 0, &fresh);
+	return r ? r : -ENOSPC;
+}
+
+START_TEST(a_run_that_gives_up_what_it_changed_and_fails_changes_nothing)
+{
+	struct part p = { .set = { .i = 3, .value = 77 } };
+
+	setup();
+	ck_assert_int_eq(jnl_run(bank->j, 1, body_part, &p, NULL), 0);
+	p.set.value = 78;
+	for (int i = 0; i < 2; i++, p.more = true) {
+		ck_assert_int_eq(jnl_run(bank->j, 2, body_give_up, &p, NULL), -ENOSPC);
+		ck_assert_uint_eq(value_of(3), 77);
+	}
+	jnl_close(bank->j, false);
+	ck_assert_int_eq(bank_open(bank), 0);
+	ck_assert_uint_eq(value_of(3), 77);
+	jnl_close(bank->j, false);
+	teardown();
+}
+END_TEST
+
 /* Threads add to an account each and check that pairs always agree. */
 struct pair { unsigned i; bool torn; };
 
@@ -431,6 +468,7 @@ int main(void)
 	check_add(s, a_body_that_fails_changes_nothing);
 	check_add(s, a_body_that_writes_what_is_there_logs_nothing);
 	check_add(s, named_changes_are_published_and_failed_ones_leave_no_trace_in_later_runs);
+	check_add(s, a_run_that_gives_up_what_it_changed_and_fails_changes_nothing);
 #ifdef FOLIOFS_DEBUG
 	TCase *tc = tcase_create("a_checked_build_stops_at_a_change_that_is_not_named");
 

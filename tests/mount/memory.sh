@@ -15,7 +15,7 @@ esac
 
 for mode in daemon kernel; do
 	img=$T_DIR/img-$mode mnt=$T_DIR/mnt-$mode
-	make_image "$img" 1G || t_done
+	make_image "$img" 1200M || t_done
 	check "cache=$mode mounts with a cache of 16 MiB" \
 		mount_fs "$img" "$mnt" -o "cache=$mode,cache_size=16m" || t_done
 	dd if=/dev/urandom of="$T_DIR/data" bs=1M count=200 status=none

@@ -29,7 +29,7 @@ static const struct option_row rows[] = {
 	{ 'b', "block-size", "SIZE", "allocation block, 4k .. 2m, a power of two (default 4k)" },
 	{ 'L', "label", "LABEL", "volume label, at most 63 bytes" },
 	{ 'U', "uuid", "UUID", "identifier, or 'random' (the default)" },
-	{ 'J', "journal-size", "SIZE", "size of the journal (default 1/64 of the target)" },
+	{ 'J', "journal-size", "SIZE", "size of the journal (default 1/32 of the target)" },
 	{ OPT_SIZE, "size", "SIZE", "size; creates the image file if there is none" },
 	{ 'N', "inodes", "COUNT", "accepted and ignored: inodes are not limited" },
 	{ 'O', "features", "LIST", "features; 'list' prints those that are known" },
