@@ -1,12 +1,14 @@
 /*
- * bench_meta: how many files a second can be created, looked up and removed.
+ * bench_meta: how many files a second can be created, looked up, listed, renamed and removed.
  *
- * bench_meta create|create4k|stat|unlink FOLDER NUMBER
+ * bench_meta create|create4k|stat|list|rename|unlink FOLDER NUMBER [PREFIX]
  *
- * Prints operations per second. create makes empty files, create4k files of 4 KiB; each of the two
- * ends with an fsync of the folder. The order of stat and unlink is a fixed shuffle, so that
- * neither the order of creation nor that of the directory helps.
+ * Prints operations per second. create makes empty files, create4k files of 4 KiB, rename gives
+ * PREFIX-00000000 ... (file-...) the names renamed-00000000 ...; what changes names ends with an
+ * fsync of the folder. The order of stat, rename and unlink is a fixed shuffle, so that neither the
+ * order of creation nor that of the directory helps. list reads the folder and looks at each entry.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
@@ -18,6 +20,7 @@
 #include <unistd.h>
 
 static char content[4096];
+static const char *prefix = "file";
 
 static double now_s(void)
 {
@@ -69,6 +72,35 @@ static void unlink_file(int dir, const char *name)
 		die("unlink", name);
 }
 
+static void rename_file(int dir, const char *name)
+{
+	char to[64];
+
+	snprintf(to, sizeof(to), "renamed%s", strrchr(name, '-'));
+	if (renameat(dir, name, dir, to) != 0)
+		die("rename", name);
+}
+
+/* Instead of one operation a name. */
+static void list_all(int dir, unsigned nr)
+{
+	DIR *d = fdopendir(dup(dir));
+	struct dirent *e;
+	unsigned seen = 0;
+
+	if (d == NULL)
+		die("list", "folder");
+	while ((e = readdir(d)) != NULL) {
+		if (e->d_name[0] == '.')
+			continue;
+		stat_file(dir, e->d_name);
+		seen++;
+	}
+	if (seen != nr)
+		die("list", "not all of folder");
+	closedir(d);
+}
+
 static const struct phase {
 	const char *name;
 	void (*each)(int dir, const char *name);
@@ -77,6 +109,8 @@ static const struct phase {
 	{"create", create_empty, 0, 1},
 	{"create4k", create_4k, 0, 1},
 	{"stat", stat_file, 1, 0},
+	{"list", NULL, 0, 0},
+	{"rename", rename_file, 1, 1},
 	{"unlink", unlink_file, 1, 1},
 };
 
@@ -109,10 +143,12 @@ static void run(const struct phase *p, int dir, unsigned nr)
 	unsigned *order = make_order(nr, p->shuffled);
 	double start = now_s();
 
-	for (unsigned i = 0; i < nr; i++) {
-		char name[32];
+	if (p->each == NULL)
+		list_all(dir, nr);
+	for (unsigned i = 0; p->each != NULL && i < nr; i++) {
+		char name[48];
 
-		snprintf(name, sizeof(name), "file-%08u", order[i]);
+		snprintf(name, sizeof(name), "%.20s-%08u", prefix, order[i]);
 		p->each(dir, name);
 	}
 	/* Not every file system knows fsync of a directory. */
@@ -124,8 +160,10 @@ static void run(const struct phase *p, int dir, unsigned nr)
 
 int main(int argc, char **argv)
 {
-	unsigned nr = argc == 4 ? (unsigned)strtoul(argv[3], NULL, 10) : 0;
+	unsigned nr = argc == 4 || argc == 5 ? (unsigned)strtoul(argv[3], NULL, 10) : 0;
 
+	if (argc == 5)
+		prefix = argv[4];
 	memset(content, 'f', sizeof(content));
 	for (size_t i = 0; nr > 0 && i < sizeof(phases) / sizeof(phases[0]); i++) {
 		int dir;
@@ -138,6 +176,7 @@ int main(int argc, char **argv)
 		run(&phases[i], dir, nr);
 		return 0;
 	}
-	fprintf(stderr, "usage: bench_meta create|create4k|stat|unlink FOLDER NUMBER\n");
+	fprintf(stderr, "usage: bench_meta create|create4k|stat|list|rename|unlink FOLDER NUMBER "
+			"[PREFIX]\n");
 	return 2;
 }

@@ -16,8 +16,8 @@ def number(value):
 class Samples:
     """value[row name][target name] = list of values, one a repetition."""
 
-    def __init__(self, rows, targets):
-        self.rows, self.targets = rows, targets
+    def __init__(self, rows, targets, judges=goals.verdicts):
+        self.rows, self.targets, self.judges = rows, targets, judges
         self.values = {r.name: {t.name: [] for t in targets} for r in rows}
         self.figures = []       # of lib/inside.py
 
@@ -37,7 +37,7 @@ class Samples:
 
     def verdicts(self):
         inside = [goals.judge_inside(f) for f in self.figures]
-        return goals.verdicts(self) + [v for v in inside if v is not None]
+        return self.judges(self) + [v for v in inside if v is not None]
 
 
 def columns(lines, left=1):
