@@ -15,19 +15,23 @@
  * sectors dirty again without it. So the bitmaps have a lock of their own, FOLIO_STATE_LOCK: a spin
  * bit held for some dozens of instructions, with nothing taken inside. Readers of a uniform folio
  * need only the flags, others take the bit.
+ *
+ * Memory: who learns that a part of a folio failed can't be told that there is none to note it. So
+ * beside malloc() there are RESERVE bitmaps of the largest size, for folios that become mixed while
+ * memory is short.
  */
 #include <sched.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/bitmap.h"
 #include "base/err.h"
 #include "cache/cache_priv.h"
 
 struct folio_state {
-	u64 *uptodate; /* bitmaps of 1 << order bits, in one allocation with this */
+	u64 *uptodate; /* bitmaps of 1 << order bits, in one allocation with this, behind it */
 	u64 *dirty;
 	u64 *poison;
-	u64 words[];
 };
 
 /* ---- the spin bit ---- */
@@ -53,20 +57,58 @@ static struct folio_state *state_of(const struct folio *f)
 	return __atomic_load_n(&f->state, __ATOMIC_ACQUIRE);
 }
 
+#define WORDS_MAX BITMAP_WORDS(1u << FOLIO_MAX_ORDER)
+#define RESERVE 256u
+
+static struct reserve {
+	struct folio_state st;
+	u64 words[3 * WORDS_MAX];
+} reserve[RESERVE];
+static bool reserve_used[RESERVE];      /* atomic */
+
+static struct folio_state *reserve_take(void)
+{
+	for (u32 i = 0; i < RESERVE; i++) {
+		if (__atomic_test_and_set(&reserve_used[i], __ATOMIC_ACQUIRE))
+			continue;
+		memset(&reserve[i], 0, sizeof(reserve[i]));
+		return &reserve[i].st;
+	}
+	return NULL;
+}
+
+/* All bitmaps clear. At most 216 bytes. */
+static struct folio_state *state_new(size_t words)
+{
+	struct folio_state *st = calloc(1, sizeof(*st) + 3 * words * sizeof(u64));
+
+	if (!st)
+		st = reserve_take();
+	ASSERT(st);
+	st->uptodate = (u64 *)(st + 1);
+	st->dirty = st->uptodate + words;
+	st->poison = st->dirty + words;
+	return st;
+}
+
+static void state_delete(struct folio_state *st)
+{
+	struct reserve *r = (struct reserve *)st;
+
+	if (r >= reserve && r < reserve + RESERVE)
+		__atomic_clear(&reserve_used[r - reserve], __ATOMIC_RELEASE);
+	else
+		free(st);
+}
+
 static struct folio_state *state_attach(struct folio *f)
 {
 	u32 n = folio_sectors(f);
-	size_t words = BITMAP_WORDS(n);
 	struct folio_state *st = f->state;
 
 	if (st)
 		return st;
-	/* At most 216 bytes. Without them the state of data in memory would be lost. */
-	st = calloc(1, sizeof(*st) + 3 * words * sizeof(u64));
-	ASSERT(st != NULL);
-	st->uptodate = st->words;
-	st->dirty = st->uptodate + words;
-	st->poison = st->dirty + words;
+	st = state_new(BITMAP_WORDS(n));
 	if (folio_has(f, FOLIO_UPTODATE))
 		bitmap_set_range(st->uptodate, 0, n);
 	if (folio_has(f, FOLIO_DIRTY))
@@ -80,7 +122,8 @@ static void state_detach(struct folio *f)
 	struct folio_state *st = f->state;
 
 	__atomic_store_n(&f->state, NULL, __ATOMIC_RELEASE);
-	free(st);
+	if (st)
+		state_delete(st);
 }
 
 void state_free(struct folio *f)

@@ -19,6 +19,8 @@
  *    handle: only a flush (overwrite_ticket).
  * 7. What was announced by an intent is closed by the same handle. It need not be committed for
  *    fsync: the intent is durable and so is the data.
+ * 8. A finished write must be recorded, whatever memory there is: an entry of ip->spare, and the
+ *    memory of its pending map entries, are its own from before it is sent (file_write_begin).
  */
 #include <stdlib.h>
 
@@ -43,17 +45,20 @@ static bool done_join(struct inode *ip, const struct done_io *d)
 	return true;
 }
 
-static void done_add(struct inode *ip, const struct done_io *new)
+struct done_io *done_new(void)
 {
-	struct done_io *d;
+	return malloc(sizeof(struct done_io));
+}
 
+/* Takes d. state held. */
+static void done_add(struct inode *ip, const struct done_io *new, struct done_io *d)
+{
 	ip->done_ticket = MAX(ip->done_ticket, new->ticket);
 	ip->done_sectors += new->nr;
-	if (done_join(ip, new))
+	if (done_join(ip, new)) {
+		free(d);
 		return;
-	/* Forgetting the write would be losing it, and the writer was told that it went well. */
-	d = malloc(sizeof(*d));
-	ASSERT(d);
+	}
 	*d = *new;
 	TAILQ_INSERT_TAIL(&ip->done, d, link);
 	ip->nr_done++;
@@ -63,13 +68,70 @@ static void done_add(struct inode *ip, const struct done_io *new)
 static void pending_note(struct inode *ip, const struct iomap_ioend *io)
 {
 	const u32 bad = FMT_MAP_BAD;
-	int r = 0;
 
 	if (!io->error)
-		r = space_pending_set(ip->fs->space, io->disk, io->nr, io->entries);
-	for (u32 i = 0; io->error && i < io->nr && !r; i++)
-		r = space_pending_set(ip->fs->space, io->disk + i, 1, &bad);
-	ASSERT(!r);
+		space_pending_set(ip->fs->space, io->disk, io->nr, io->entries);
+	for (u32 i = 0; io->error && i < io->nr; i++)
+		space_pending_set(ip->fs->space, io->disk + i, 1, &bad);
+}
+
+/* Rule 8. */
+int file_write_begin(struct iomap_file *f, enum iomap_how how, u64 disk, u32 nr, unsigned ends)
+{
+	struct inode *ip = file_inode(f);
+	struct done_list got = TAILQ_HEAD_INITIALIZER(got);
+	struct done_io *d;
+	int r = nr && how != IOMAP_SAME ? space_pending_hold(ip->fs->space, disk, nr) : 0;
+
+	if (r)
+		return r;
+	for (unsigned i = 0; i < ends && !r; i++) {
+		d = done_new();
+		if (d)
+			TAILQ_INSERT_TAIL(&got, d, link);
+		else
+			r = -ENOMEM;
+	}
+	while (r && (d = TAILQ_FIRST(&got))) {
+		TAILQ_REMOVE(&got, d, link);
+		free(d);
+	}
+	if (r && nr && how != IOMAP_SAME)
+		space_pending_drop(ip->fs->space, disk, nr);
+	mutex_lock(&ip->state);
+	TAILQ_CONCAT(&ip->spare, &got, link);
+	mutex_unlock(&ip->state);
+	return r;
+}
+
+/* state held */
+static struct done_io *spare_take(struct inode *ip)
+{
+	struct done_io *d = TAILQ_FIRST(&ip->spare);
+
+	ASSERT(d);
+	TAILQ_REMOVE(&ip->spare, d, link);
+	return d;
+}
+
+/* Takes d. state held. */
+static void ioend_note(struct inode *ip, const struct iomap_ioend *io, const struct done_io *new,
+		       struct done_io *d)
+{
+	if (io->unsent || (io->error && io->how != IOMAP_OVERWRITE)) {
+		free(d);
+		return;
+	}
+	if (new->nr)
+		pending_note(ip, io);
+	if (io->sector == 0 && !io->error)
+		ip->inl_moved = true;
+	if (new->nr || io->size_end > ip->disk_size || ip->inl_on_disk) {
+		done_add(ip, new, d);
+		return;
+	}
+	ip->overwrite_ticket = MAX(ip->overwrite_ticket, MAX(new->ticket, (u64)1));
+	free(d);
 }
 
 void file_ioend(struct iomap_file *f, const struct iomap_ioend *io)
@@ -83,32 +145,27 @@ void file_ioend(struct iomap_file *f, const struct iomap_ioend *io)
 		.intent = io->intent,
 	};
 
-	if (io->error && io->how != IOMAP_OVERWRITE)
-		return;
 	new.ticket = blk_flush_ticket(f->dev);
 	mutex_lock(&ip->state);
-	if (new.nr)
-		pending_note(ip, io);
-	if (io->sector == 0 && !io->error)
-		ip->inl_moved = true;
-	if (new.nr || io->size_end > ip->disk_size || ip->inl_on_disk)
-		done_add(ip, &new);
-	else
-		ip->overwrite_ticket = MAX(ip->overwrite_ticket, MAX(new.ticket, (u64)1));
+	ioend_note(ip, io, &new, spare_take(ip));
 	mutex_unlock(&ip->state);
+	if (io->how != IOMAP_SAME)
+		space_pending_drop(ip->fs->space, io->disk, io->nr);
 }
 
-void done_size(struct inode *ip, u64 size)
+void done_size(struct inode *ip, u64 size, struct done_io *d)
 {
 	struct done_io new = { .size_end = size, .ticket = blk_flush_ticket(ip->fs->dev) };
 
 	mutex_lock(&ip->state);
 	if (size > ip->disk_size)
-		done_add(ip, &new);
+		done_add(ip, &new, d);
+	else
+		free(d);
 	mutex_unlock(&ip->state);
 }
 
-void done_first_dropped(struct inode *ip)
+void done_first_dropped(struct inode *ip, struct done_io *d)
 {
 	struct done_io new = { .ticket = blk_flush_ticket(ip->fs->dev) };
 
@@ -116,69 +173,99 @@ void done_first_dropped(struct inode *ip)
 	if (ip->inl_on_disk && !ip->inl) {
 		ip->inl_moved = true;
 		new.size_end = ip->disk_size;
-		done_add(ip, &new);
+		done_add(ip, &new, d);
+		d = NULL;
 	}
 	mutex_unlock(&ip->state);
+	free(d);
 }
 
 /* ---- taking back ---- */
 
-static void drop_note(struct dropped *dropped, const struct done_io *d, u32 nr)
-{
-	struct jnl_intent_close *v;
+#define DROPS_A_TIME 32u
 
-	if (!d->intent)
-		return;
-	v = reallocarray(dropped->v, dropped->nr + 1, sizeof(*v));
-	ASSERT(v);
-	v[dropped->nr++] = (struct jnl_intent_close){ d->intent, nr };
-	dropped->v = v;
+/* How many of `drop` there are; they are noted no more. */
+static u32 drops_take(struct inode *ip, struct jnl_intent_close *drop)
+{
+	struct done_io *d;
+	u32 n = 0;
+
+	mutex_lock(&ip->state);
+	TAILQ_FOREACH(d, &ip->done, link) {
+		if (!d->dropped)
+			continue;
+		if (n == DROPS_A_TIME)
+			break;
+		drop[n++] = (struct jnl_intent_close){ d->intent, d->dropped };
+		d->dropped = 0;
+		if (!d->nr)
+			d->intent = NULL;
+	}
+	mutex_unlock(&ip->state);
+	return n;
 }
 
-void done_dropped(struct dropped *dropped, bool published)
+void done_dropped(struct inode *ip, bool published)
 {
-	/* If not, they stay open: a recovery finds out what the sectors hold. */
-	for (u32 i = 0; published && i < dropped->nr; i++)
-		jnl_intent_drop(dropped->v[i].intent, dropped->v[i].nr);
-	free(dropped->v);
+	struct jnl_intent_close drop[DROPS_A_TIME];
+	u32 n;
+
+	do {
+		n = drops_take(ip, drop);
+		/* If not, they stay open: a recovery finds out what the sectors hold. */
+		for (u32 i = 0; published && i < n; i++)
+			jnl_intent_drop(drop[i].intent, drop[i].nr);
+	} while (n == DROPS_A_TIME);
 }
 
-/* Cuts one entry; a piece behind the cut becomes an entry of its own. */
+/*
+ * Cuts one entry; a piece behind the cut becomes an entry of its own. Entries don't overlap
+ * (inplace.c, rule 1), so one at most reaches beyond both ends: *tail is enough.
+ */
 static void clip_one(struct inode *ip, struct done_io *d, u64 start, u64 end,
-		     struct dropped *dropped)
+		     struct done_io **tail)
 {
 	u64 from = MAX(start, d->sector), to = MIN(end, d->sector + d->nr);
-	struct done_io *tail;
+	u64 behind = d->sector + d->nr - to;
 
 	if (from >= to)
 		return;
 	space_pending_clear(ip->fs->space, d->disk + (from - d->sector), (u32)(to - from));
-	drop_note(dropped, d, (u32)(to - from));
 	ip->done_sectors -= to - from;
-	if (to < d->sector + d->nr) {
-		tail = malloc(sizeof(*tail));
-		ASSERT(tail);
-		*tail = *d;
-		tail->sector = to;
-		tail->disk = d->disk + (to - d->sector);
-		tail->nr = (u32)(d->sector + d->nr - to);
-		TAILQ_INSERT_AFTER(&ip->done, d, tail, link);
+	if (d->intent)
+		d->dropped += (u32)(to - from);
+	if (behind && from == d->sector) {
+		d->disk += to - d->sector;
+		d->sector = to;
+		d->nr = (u32)behind;
+		return;
+	}
+	if (behind) {
+		ASSERT(*tail);
+		**tail = *d;
+		(*tail)->dropped = 0;
+		(*tail)->sector = to;
+		(*tail)->disk = d->disk + (to - d->sector);
+		(*tail)->nr = (u32)behind;
+		TAILQ_INSERT_AFTER(&ip->done, d, *tail, link);
 		ip->nr_done++;
+		*tail = NULL;
 	}
 	d->nr = (u32)(from - d->sector);
 }
 
-void done_clip(struct inode *ip, u64 start, u64 end, u64 size, struct dropped *dropped)
+void done_clip(struct inode *ip, u64 start, u64 end, u64 size, struct done_io *tail)
 {
 	struct done_io *d;
 
 	mutex_lock(&ip->state);
 	ASSERT(TAILQ_EMPTY(&ip->completing));
-	TAILQ_FOREACH (d, &ip->done, link) {
-		clip_one(ip, d, start, end, dropped);
+	TAILQ_FOREACH(d, &ip->done, link) {
+		clip_one(ip, d, start, end, &tail);
 		d->size_end = MIN(d->size_end, size);
 	}
 	mutex_unlock(&ip->state);
+	free(tail);
 }
 
 /* ---- completing ---- */

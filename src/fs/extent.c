@@ -378,6 +378,7 @@ const struct iomap_ops file_iomap_ops = {
 	.log = file_log,
 	.inline_read = file_inline_read,
 	.inline_write = file_inline_write,
+	.write_begin = file_write_begin,
 	.ioend = file_ioend,
 	.no_writeback = file_no_writeback,
 };

@@ -9,6 +9,7 @@
  *    unwritten may take new content only when that is durable, and freed space obeys this
  *    anyway (it is busy).
  */
+#include <stdlib.h>
 #include <linux/falloc.h>
 
 #include "base/err.h"
@@ -142,6 +143,7 @@ static int punch(struct inode *ip, u64 pos, u64 len, u64 *first, u64 *last)
 {
 	u64 bytes = (u64)file_block(ip) << SECTOR_SHIFT, end = pos + len;
 	u64 from = ALIGN_UP(pos, bytes), to = ALIGN_DOWN(end, bytes);
+	struct done_io *dropped, *size;
 	int r;
 
 	*first = *last = 0;
@@ -157,12 +159,20 @@ static int punch(struct inode *ip, u64 pos, u64 len, u64 *first, u64 *last)
 		return r;
 	*first = from >> SECTOR_SHIFT;
 	*last = to >> SECTOR_SHIFT;
-	r = file_drop_blocks(ip, *first, *last);
-	if (!r && *first == 0)
-		done_first_dropped(ip);
+	dropped = done_new();
+	size = done_new();
+	r = dropped && size ? file_drop_blocks(ip, *first, *last) : -ENOMEM;
+	if (!r && *first == 0) {
+		done_first_dropped(ip, dropped);
+		dropped = NULL;
+	}
 	/* The write that would have brought the size to the item may just have been dropped. */
-	if (end >= inode_size(ip))
-		done_size(ip, inode_size(ip));
+	if (size && end >= inode_size(ip)) {
+		done_size(ip, inode_size(ip), size);
+		size = NULL;
+	}
+	free(dropped);
+	free(size);
 	return r;
 }
 

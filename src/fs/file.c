@@ -29,6 +29,7 @@ void file_inode_init(struct inode *ip)
 	RB_INIT(&ip->delalloc);
 	TAILQ_INIT(&ip->done);
 	TAILQ_INIT(&ip->completing);
+	TAILQ_INIT(&ip->spare);
 	mutex_init(&ip->place, RANK_MAPPING_INVAL);
 }
 
@@ -45,6 +46,7 @@ void file_inode_fini(struct inode *ip)
 		space_unreserve(ip->fs->space, give_back);
 	}
 	inline_unreserve(ip);
+	ASSERT(TAILQ_EMPTY(&ip->spare));
 	while ((d = TAILQ_FIRST(&ip->done))) {
 		TAILQ_REMOVE(&ip->done, d, link);
 		free(d);

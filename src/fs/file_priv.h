@@ -80,19 +80,27 @@ u64 delalloc_remove(struct inode *ip, u64 start, u64 end, bool placed, struct de
 int file_allocate(struct iomap_file *f, u64 start, u64 end);
 
 /* ---- complete.c ---- */
+int file_write_begin(struct iomap_file *f, enum iomap_how how, u64 disk, u32 nr, unsigned ends);
 void file_ioend(struct iomap_file *f, const struct iomap_ioend *io);
-/* A size with no write to carry it: the next completion publishes it. */
-void done_size(struct inode *ip, u64 size);
-/* Sector 0 was dropped: the bytes in an item that the file has left are the file's no more. */
-void done_first_dropped(struct inode *ip);
 /*
- * Forgets finished writes of [start, end) sectors, and sizes beyond `size`. place held. Sectors
- * that were announced are put on `dropped`; done_dropped() closes their intents, once their entries
- * are 0 by a published transaction.
+ * What the calls below take: had before anything is changed, because they can't fail. NULL: no
+ * memory. free() if it is not needed.
  */
-struct dropped { struct jnl_intent_close *v; u32 nr; };
-void done_clip(struct inode *ip, u64 start, u64 end, u64 size, struct dropped *dropped);
-void done_dropped(struct dropped *dropped, bool published);
+struct done_io *done_new(void);
+/* A size with no write to carry it: the next completion publishes it. Takes d. */
+void done_size(struct inode *ip, u64 size, struct done_io *d);
+/*
+ * Sector 0 was dropped: the bytes in an item that the file has left are the file's no more. Takes
+ * d.
+ */
+void done_first_dropped(struct inode *ip, struct done_io *d);
+/*
+ * Forgets finished writes of [start, end) sectors, and sizes beyond `size`; takes d. place held.
+ * Intents of sectors that were announced are closed by done_dropped(), place still held, once
+ * their entries are 0 by a published transaction.
+ */
+void done_clip(struct inode *ip, u64 start, u64 end, u64 size, struct done_io *d);
+void done_dropped(struct inode *ip, bool published);
 
 /* ---- inplace.c: operations of struct iomap_ops ---- */
 int file_read_logged(struct iomap_file *f, u64 disk, void *buf);

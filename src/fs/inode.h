@@ -40,6 +40,7 @@ struct done_io {
 	u64 size_end;               /* bytes */
 	u64 ticket;                 /* blk_flush_ticket() taken after the I/O */
 	struct jnl_intent *intent;  /* that announced it, or NULL */
+	u32 dropped;                /* sectors of it that were clipped; their intent is open yet */
 };
 TAILQ_HEAD(done_list, done_io);
 
@@ -71,6 +72,7 @@ struct inode {
 	struct done_list done;      /* under state */
 	struct done_list completing; /* out of done, in a completion handle; under state */
 	u32 nr_done;                /* entries of done; under state */
+	struct done_list spare;     /* one for each write under way; under state */
 	u64 done_sectors;           /* theirs; under state */
 	u64 done_ticket;            /* the newest in done; under state */
 	/*

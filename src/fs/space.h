@@ -93,9 +93,12 @@ int space_map_set(struct view *v, struct space *sp, u64 sector, u32 nr, u32 valu
 int space_map_complete(struct view *v, struct space *sp, u64 sector, u32 nr);
 /*
  * Entries that finished writes will get when they are completed; until then reading uses them.
- * No I/O. -ENOMEM only from set.
+ * No I/O. Whoever is going to set some holds the memory for them before, and drops it when they
+ * are set, or will not be.
  */
-int space_pending_set(struct space *sp, u64 sector, u32 nr, const u32 *entries);
+int space_pending_hold(struct space *sp, u64 sector, u32 nr);    /* -ENOMEM */
+void space_pending_drop(struct space *sp, u64 sector, u32 nr);
+void space_pending_set(struct space *sp, u64 sector, u32 nr, const u32 *entries);
 void space_pending_clear(struct space *sp, u64 sector, u32 nr);
 bool space_pending_any(struct space *sp, u64 sector, u32 nr);
 

@@ -266,12 +266,14 @@ static struct pending *pending_make(struct space *sp, struct space_group *g, u32
 /* lock held */
 static void pending_put(struct space *sp, struct space_group *g, u32 idx)
 {
-	if (g->pending && g->pending[idx] && g->pending[idx]->nr == 0) {
+	struct pending *p = g->pending ? g->pending[idx] : NULL;
+
+	if (p && p->nr == 0 && p->held == 0) {
 		free(g->pending[idx]);
 		g->pending[idx] = NULL;
 	}
 	/* Not kept for groups that nobody writes to. */
-	if (g->pending && g->nr_pending == 0) {
+	if (g->pending && g->nr_pending == 0 && g->nr_held == 0) {
 		for (u32 i = 0; i < sp->geo->map_nr; i++)
 			free(g->pending[i]);
 		free(g->pending);
@@ -280,14 +282,14 @@ static void pending_put(struct space *sp, struct space_group *g, u32 idx)
 }
 
 /* lock held */
-static int pending_change(struct space *sp, struct space_group *g, const struct map_piece *m,
-			  const u32 *values)
+static void pending_change(struct space *sp, struct space_group *g, const struct map_piece *m,
+			   const u32 *values)
 {
-	struct pending *p = values ? pending_make(sp, g, m->idx) :
-				     g->pending ? g->pending[m->idx] : NULL;
+	struct pending *p = g->pending ? g->pending[m->idx] : NULL;
 
+	ASSERT(p ? !values || p->held >= m->nr : !values);
 	if (!p)
-		return values ? -ENOMEM : 0;
+		return;
 	for (u32 i = 0; i < m->nr; i++) {
 		u32 *entry = &p->entry[m->first + i];
 		u32 more = (value_at(values, i) != 0) - (u32)(*entry != 0);
@@ -297,10 +299,9 @@ static int pending_change(struct space *sp, struct space_group *g, const struct 
 		g->nr_pending += more;
 	}
 	pending_put(sp, g, m->idx);
-	return 0;
 }
 
-static int pending_range(struct space *sp, u64 sector, u32 nr, const u32 *values)
+static void pending_range(struct space *sp, u64 sector, u32 nr, const u32 *values)
 {
 	u32 group, pos, done = 0;
 	int r = space_locate(sp->geo, sector, nr, &group, &pos);
@@ -309,16 +310,70 @@ static int pending_range(struct space *sp, u64 sector, u32 nr, const u32 *values
 	while (!r && done < nr) {
 		struct map_piece m = map_piece(pos + done, pos + nr);
 
-		r = pending_change(sp, &sp->group[group], &m, values ? values + done : NULL);
+		pending_change(sp, &sp->group[group], &m, values ? values + done : NULL);
 		done += m.nr;
+	}
+	mutex_unlock(&sp->lock);
+}
+
+/* lock held */
+static void pending_unhold(struct space *sp, u32 group, u32 pos, u32 end)
+{
+	struct space_group *g = &sp->group[group];
+
+	while (pos < end) {
+		struct map_piece m = map_piece(pos, end);
+
+		ASSERT(g->pending && g->pending[m.idx] && g->pending[m.idx]->held >= m.nr);
+		g->pending[m.idx]->held -= m.nr;
+		g->nr_held -= m.nr;
+		pending_put(sp, g, m.idx);
+		pos += m.nr;
+	}
+}
+
+int space_pending_hold(struct space *sp, u64 sector, u32 nr)
+{
+	struct space_group *g;
+	u32 group, pos, at;
+	int r = space_locate(sp->geo, sector, nr, &group, &pos);
+
+	if (r)
+		return r;
+	g = &sp->group[group];
+	mutex_lock(&sp->lock);
+	for (at = pos; !r && at < pos + nr;) {
+		struct map_piece m = map_piece(at, pos + nr);
+		struct pending *p = pending_make(sp, g, m.idx);
+
+		if (!p) {
+			pending_unhold(sp, group, pos, at);
+			pending_put(sp, g, m.idx);
+			r = -ENOMEM;
+			break;
+		}
+		p->held += m.nr;
+		g->nr_held += m.nr;
+		at += m.nr;
 	}
 	mutex_unlock(&sp->lock);
 	return r;
 }
 
-int space_pending_set(struct space *sp, u64 sector, u32 nr, const u32 *entries)
+void space_pending_drop(struct space *sp, u64 sector, u32 nr)
 {
-	return pending_range(sp, sector, nr, entries);
+	u32 group, pos;
+
+	if (space_locate(sp->geo, sector, nr, &group, &pos))
+		return;
+	mutex_lock(&sp->lock);
+	pending_unhold(sp, group, pos, pos + nr);
+	mutex_unlock(&sp->lock);
+}
+
+void space_pending_set(struct space *sp, u64 sector, u32 nr, const u32 *entries)
+{
+	pending_range(sp, sector, nr, entries);
 }
 
 void space_pending_clear(struct space *sp, u64 sector, u32 nr)

@@ -13,12 +13,14 @@ struct space_group {
 	u32 max_run;                /* no run of free data blocks was longer when last looked */
 	u32 node_from;              /* no place for a node was below when last looked */
 	u32 nr_pending;             /* entries, under lock, as `pending` */
+	u32 nr_held;                /* sectors of holds, the same */
 	struct pending **pending;   /* by sector of the map; NULL = none */
 };
 
 /* What entries of one map sector will be: finished writes that are not completed. 0 = not. */
 struct pending {
 	u32 nr;
+	u32 held;                   /* sectors for which there will be some */
 	u32 entry[FMT_MAP_PER_SECTOR];
 };
 

@@ -38,6 +38,9 @@ struct free_run {
 	bool was_inline;
 	/* later ones */
 	bool orphan;
+	/* what can't fail any more when something was changed; NULL: used, or not needed */
+	struct delalloc *spare;
+	struct done_io *tail;
 };
 
 static int item_less_sectors(struct view *v, u64 ino, u64 freed)
@@ -141,33 +144,50 @@ static int free_all(struct free_run *a)
 	return r;
 }
 
+static void free_run_fini(struct free_run *a)
+{
+	free(a->spare);
+	free(a->tail);
+	a->spare = NULL;
+	a->tail = NULL;
+}
+
+static int free_run_prepare(struct free_run *a)
+{
+	a->spare = malloc(sizeof(*a->spare));
+	a->tail = done_new();
+	if (a->spare && a->tail)
+		return 0;
+	free_run_fini(a);
+	return -ENOMEM;
+}
+
 static int forget_and_free(struct inode *ip, struct free_run *a, u64 clip_from)
 {
-	struct delalloc *spare = malloc(sizeof(*spare));
-	struct dropped dropped = { 0 };
 	u64 give_back;
 	int r;
 
-	if (!spare)
-		return -ENOMEM;
 	mutex_lock(&ip->place);
 	mutex_lock(&ip->state);
-	give_back = delalloc_remove(ip, a->from, a->to, false, &spare);
+	give_back = delalloc_remove(ip, a->from, a->to, false, &a->spare);
 	mutex_unlock(&ip->state);
-	done_clip(ip, clip_from, a->to, a->set_size ? a->size : UINT64_MAX, &dropped);
+	done_clip(ip, clip_from, a->to, a->set_size ? a->size : UINT64_MAX, a->tail);
+	a->tail = NULL;
 	r = free_all(a);
-	done_dropped(&dropped, !r);
+	done_dropped(ip, !r);
 	mutex_unlock(&ip->place);
 	space_unreserve(ip->fs->space, give_back);
-	free(spare);
+	free_run_fini(a);
 	return r;
 }
 
 int file_drop_blocks(struct inode *ip, u64 start, u64 end)
 {
 	struct free_run a = { .fs = ip->fs, .ino = ip->ino, .ip = ip, .from = start, .to = end };
+	int r = free_run_prepare(&a);
 
-
+	if (r)
+		return r;
 	cache_drop(&ip->file.mapping, start, end);
 	return forget_and_free(ip, &a, start);
 }
@@ -210,10 +230,16 @@ static int shrink(struct inode *ip, u64 size)
 	struct free_run a = { .fs = ip->fs, .ino = ip->ino, .ip = ip, .to = FILE_SECTOR_MAX,
 			      .set_size = true, .size = size };
 	u64 end = bytes_to_sectors_up(size);
-	int r = move_out(ip, size), freed;
+	struct done_io *done = done_new();
+	int r = done ? free_run_prepare(&a) : -ENOMEM, freed;
 
-	if (r)
+	if (!r)
+		r = move_out(ip, size);
+	if (r) {
+		free_run_fini(&a);
+		free(done);
 		return r;
+	}
 	a.from = ALIGN_UP(end, (u64)file_block(ip));
 	if (size == 0 && inode_size(ip) > 0)
 		__atomic_store_n(&ip->replaced, true, __ATOMIC_RELEASE);
@@ -227,7 +253,7 @@ static int shrink(struct inode *ip, u64 size)
 		r = iomap_truncate_cache(&ip->file, size);
 	freed = forget_and_free(ip, &a, end);
 	/* The write that would have brought the size to the item may just have been cut off. */
-	done_size(ip, size);
+	done_size(ip, size, done);
 	return freed ? freed : r;
 }
 

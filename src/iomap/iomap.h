@@ -65,6 +65,7 @@ struct iomap_ioend {
 	void *intent;    /* IOMAP_OVERWRITE: from iomap_ops.announce */
 	u64 size_end;    /* bytes: min(end of the range, file size in memory at submission) */
 	int error;
+	bool unsent;     /* there was no write: gives back what write_begin took */
 };
 
 /* A sector that goes into the log. */
@@ -138,8 +139,16 @@ struct iomap_ops {
 	/* Writeback of an INLINE file: store the first `size` bytes. Folio locked. */
 	int (*inline_write)(struct iomap_file *f, const void *data, u64 size);
 	/*
+	 * Before nr sectors are written: memory for `ends` calls of ioend, which will tell of all
+	 * of them; nr = 0: for so many calls more. -ENOMEM: the write must not be sent. Must not
+	 * block.
+	 */
+	int (*write_begin)(struct iomap_file *f, enum iomap_how how, u64 disk, u32 nr,
+			   unsigned ends);
+	/*
 	 * A range was written (or failed). Called in the thread that runs the writeback, before
-	 * the folio's writeback ends, so that a later fill already knows. Must not block.
+	 * the folio's writeback ends, so that a later fill already knows. Must not block, and
+	 * can't fail: it has what write_begin took.
 	 */
 	void (*ioend)(struct iomap_file *f, const struct iomap_ioend *io);
 	/* As in struct mapping_ops. May be NULL. */

@@ -10,7 +10,8 @@
  *    are written, then folio_end_writeback(), which wakes writers or makes the range dirty again.
  *    Its checksum is taken in between: after the flag, before the write is sent.
  * 4. A write that fails is repeated sector by sector, so that only the sectors that really fail
- *    stay dirty.
+ *    stay dirty. What finished writes take to be recorded is allocated before they are sent
+ *    (iomap_ops.write_begin): without memory for that there is no write.
  * 5. Overwrites of checksummed sectors are gathered until they are worth a record in the log
  *    (iomap_ops.announce), and sent when it is durable, while the writes of the round before are
  *    still under way.
@@ -66,10 +67,11 @@ static void wb_fail(struct wb *w, int error)
 
 /* ---- ends ---- */
 
-static void wb_ioend(struct wb *w, const struct request *rq, u32 skip, u32 nr, int error)
+static struct iomap_ioend wb_end_of(struct wb *w, const struct request *rq, u32 skip, u32 nr)
 {
 	u64 end = (rq->sector + skip + nr) << SECTOR_SHIFT;
-	struct iomap_ioend io = {
+
+	return (struct iomap_ioend){
 		.file = w->f,
 		.sector = rq->sector + skip,
 		.disk = rq->io.sector + skip,
@@ -78,9 +80,14 @@ static void wb_ioend(struct wb *w, const struct request *rq, u32 skip, u32 nr, i
 		.entries = rq->sum + skip,
 		.intent = rq->intent,
 		.size_end = MIN(end, rq->size_end),
-		.error = error,
 	};
+}
 
+static void wb_ioend(struct wb *w, const struct request *rq, u32 skip, u32 nr, int error)
+{
+	struct iomap_ioend io = wb_end_of(w, rq, skip, nr);
+
+	io.error = error;
 	w->f->ops->ioend(w->f, &io);
 	if (error) {
 		stat_add(STAT_WRITEBACK_ERRORS, nr);
@@ -136,6 +143,15 @@ static void wb_retry_piece(struct wb *w, struct request *rq, unsigned i, u32 ski
 	folio_put(pc->folio);
 }
 
+/* All of it has failed, and is not asked about again. */
+static void wb_failed(struct wb *w, struct request *rq)
+{
+	wb_ioend(w, rq, 0, rq->io.nr, rq->io.res);
+	for (unsigned i = 0; i < rq->io.nr_iov; i++)
+		wb_end_piece(rq->piece[i].folio, rq->piece[i].first, rq->piece[i].nr, rq->io.res);
+	request_free(rq);
+}
+
 static void wb_retry(struct wb *w)
 {
 	struct request *rq;
@@ -144,6 +160,11 @@ static void wb_retry(struct wb *w)
 		u32 skip = 0, failed = 0;
 
 		TAILQ_REMOVE(&w->failed, rq, link);
+		/* An end for each sector instead of one. */
+		if (w->f->ops->write_begin(w->f, rq->how, 0, 0, rq->io.nr - 1)) {
+			wb_failed(w, rq);
+			continue;
+		}
 		for (unsigned i = 0; i < rq->io.nr_iov; i++) {
 			wb_retry_piece(w, rq, i, skip, &failed);
 			skip += rq->piece[i].nr;
@@ -160,9 +181,14 @@ static void wb_wait_own(struct wb *w)
 	wb_retry(w);
 }
 
-/* It can't be announced: as if all its writes had failed before they were sent. */
-static void wb_give_up(struct wb *w, struct request *rq, int error)
+/* It can't be announced, or recorded: as if its writes had failed before they were sent. */
+static void wb_give_up(struct wb *w, struct request *rq, bool begun, int error)
 {
+	struct iomap_ioend io = wb_end_of(w, rq, 0, rq->io.nr);
+
+	io.unsent = true;
+	if (begun)
+		w->f->ops->ioend(w->f, &io);
 	wb_fail(w, error);
 	stat_add(STAT_WRITEBACK_ERRORS, rq->io.nr);
 	for (unsigned i = 0; i < rq->io.nr_iov; i++)
@@ -203,7 +229,7 @@ static void wb_announce(struct wb *w)
 	for (nr = 0; (rq = TAILQ_FIRST(&w->held)); nr++) {
 		TAILQ_REMOVE(&w->held, rq, link);
 		if (r) {
-			wb_give_up(w, rq, r);
+			wb_give_up(w, rq, true, r);
 			continue;
 		}
 		rq->intent = ow[nr].intent;
@@ -220,6 +246,10 @@ static void wb_send(struct wb *w)
 	w->open = NULL;
 	if (!rq)
 		return;
+	if (w->f->ops->write_begin(w->f, rq->how, rq->io.sector, rq->io.nr, 1)) {
+		wb_give_up(w, rq, false, -ENOMEM);
+		return;
+	}
 	if (rq->how != IOMAP_OVERWRITE) {
 		blk_batch_add(&w->batch, &rq->io);
 		return;

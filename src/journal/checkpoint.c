@@ -389,12 +389,15 @@ static int carry_intents(struct jnl *j)
 
 static int checkpoint_rounds(struct jnl *j, struct snap *s, u64 max_used, u64 max_dirty)
 {
-	int r = 0;
+	int r = 0, flushed;
 
 	while (!r && !s->data_error && !checkpoint_enough(j, max_used, max_dirty))
 		r = checkpoint_batch(j, s);
-	if (!r && s->written)
-		r = blk_flush(j->dev);
+	/* Also when memory ended it: earlier batches count as written when the tail moves next. */
+	if (s->written && (!r || r == -ENOMEM)) {
+		flushed = blk_flush(j->dev);
+		r = flushed ? flushed : r;
+	}
 	/* What was logged again must be durable there before the tail goes. */
 	if (!r && s->data_error)
 		r = jnl_commit_running(j);
@@ -432,9 +435,9 @@ int checkpoint_to(struct jnl *j, u64 max_used, u64 max_dirty)
 	r = snap_alloc(j, &s);
 	if (!r) {
 		r = checkpoint_rounds(j, &s, max_used, max_dirty);
-		if (r)
+		if (r && r != -ENOMEM)
 			jnl_fail(j, r, "a checkpoint");
-		else
+		else if (!r)
 			r = note_data_error(j, s.data_error);
 	}
 	snap_free(&s);

@@ -10,7 +10,8 @@
  * 3. One transaction is under way at a time; its one write is followed by one flush, and only
  *    then is it
  *    durable. Who waits for it while another commits joins the next one.
- * 4. A commit that fails ends all change: jnl_fail() makes the file system read-only.
+ * 4. A commit that fails ends all change: jnl_fail() makes the file system read-only. One for
+ *    which there is no memory has not begun: the transaction runs on, and who asked is told.
  */
 #include "base/hash.h"
 #include "base/log.h"
@@ -307,10 +308,8 @@ static int commit_once(struct jnl *j)
 	u64 start = now_ns();
 	int r = txn_close(j, &c);
 
-	if (r) {
-		jnl_fail(j, r, "closing a transaction");
+	if (r)
 		return r;
-	}
 	r = txn_write(j, &c);
 	if (r)
 		jnl_fail(j, r, "writing the log");

@@ -158,11 +158,31 @@ static int fake_inline_write(struct iomap_file *file, const void *data, u64 size
 	return 0;
 }
 
+static int fake_write_begin(struct iomap_file *file, enum iomap_how how, u64 disk, u32 nr,
+			    unsigned ends)
+{
+	struct fakefile *f = fake_of(file);
+
+	(void)how, (void)disk, (void)nr;
+	if (f->no_memory)
+		return -ENOMEM;
+	mutex_lock(&f->lock);
+	f->ends_due += ends;
+	mutex_unlock(&f->lock);
+	return 0;
+}
+
 static void fake_ioend(struct iomap_file *file, const struct iomap_ioend *io)
 {
 	struct fakefile *f = fake_of(file);
 
 	mutex_lock(&f->lock);
+	ASSERT(f->ends_due > 0);
+	f->ends_due--;
+	if (io->unsent) {
+		mutex_unlock(&f->lock);
+		return;
+	}
 	f->nr_ioend++;
 	if (io->how == IOMAP_NEW)
 		f->nr_fresh++;
@@ -253,6 +273,7 @@ static const struct iomap_ops fake_ops = {
 	.log = fake_log,
 	.inline_read = fake_inline_read,
 	.inline_write = fake_inline_write,
+	.write_begin = fake_write_begin,
 	.ioend = fake_ioend,
 };
 
@@ -289,6 +310,7 @@ void fake_truncate(struct fakefile *f, u64 size)
 
 void fake_fini(struct fakefile *f)
 {
+	ASSERT(f->ends_due == 0);
 	cache_drop(&f->file.mapping, 0, UINT64_MAX);
 	iomap_file_fini(&f->file);
 	mutex_fini(&f->lock);

@@ -30,6 +30,8 @@ struct fakefile {
 	u64 reserve_max;                /* sectors that may be reserved or placed; then -ENOSPC */
 	u64 used;
 	/* counts */
+	bool no_memory;         /* write_begin fails */
+	u64 ends_due;           /* by write_begin, less those that came */
 	u64 nr_map, nr_entries, nr_ioend, nr_fresh, nr_error_sectors;
 	u64 nr_announce, nr_announced;  /* calls, sectors */
 	bool announce_busy;             /* unless everything has ended */

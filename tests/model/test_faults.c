@@ -1,6 +1,7 @@
 /*
- * A device that fails at any one of its requests, or from one on, with EIO or ENOSPC; and a file
- * system with any small number of free sectors. Whatever fails: the operation has had no effect,
+ * A device that fails at any one of its requests, or from one on, with EIO or ENOSPC; a file
+ * system with any small number of free sectors; any one allocation of memory, or some in a row,
+ * that fails. Whatever fails: the operation has had no effect,
  * data stays and is written when the device works again, the image is consistent.
  */
 #include <errno.h>
@@ -11,6 +12,7 @@
 #include "blk/sim.h"
 #include "check/check.h"
 #include "../fs/fs_test.h"
+#include "nomem.h"
 
 #define FILES 8u
 #define FILE_MAX 320000u
@@ -20,6 +22,7 @@ struct file {
 	char name[8];
 	u64 size;
 	bool synced;            /* fsync returned 0 since the last change */
+	bool loose;             /* memory failed on the way of taking some of it away */
 	u8 *data;
 };
 
@@ -42,6 +45,7 @@ static struct {
 	int error;
 	int op, kind;           /* of these only; -1: all */
 	bool flush;             /* one that failed was a flush */
+	bool memory;            /* it is memory that fails */
 } fault;
 
 static int inject(void *arg, const struct blk_fault *f)
@@ -139,7 +143,11 @@ static bool fine(ssize_t r)
 {
 	if (r >= 0)
 		return true;
-	ck_assert_msg(r == -EIO || r == -ENOSPC || r == -EROFS, "error %zd", r);
+	/* Check allocates, too. */
+	if (r != -EIO && r != -ENOSPC && r != -EROFS && !(r == -ENOMEM && fault.memory)) {
+		nomem_set(UINT64_MAX, UINT64_MAX);
+		ck_abort_msg("error %zd", r);
+	}
 	g.failed++;
 	return false;
 }
@@ -196,6 +204,8 @@ static void cut(unsigned i, u64 size)
 		memset(f->data + size, 0, FILE_MAX - size);
 		f->size = size;
 		f->synced = false;
+	} else {
+		f->loose |= fault.memory;
 	}
 	fs_iput(ip);
 }
@@ -210,6 +220,8 @@ static void punch(unsigned i, u64 pos, u64 len)
 	if (fine(fs_fallocate(ip, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, pos, len))) {
 		memset(f->data + pos, 0, len);
 		f->synced = false;
+	} else {
+		f->loose |= fault.memory;
 	}
 	fs_iput(ip);
 }
@@ -296,6 +308,11 @@ static void verify_file(const struct file *f)
 
 	OK(fs_iget(g.fs, f->ino, &ip));
 	n = fs_read(ip, 0, buf, sizeof(buf), NULL);
+	ck_assert_int_ge(n, 0);
+	if (f->loose) {
+		fs_iput(ip);
+		return;
+	}
 	ck_assert_msg(n == (ssize_t)f->size, "%s: %zd of %llu bytes", f->name, n,
 		      (unsigned long long)f->size);
 	ck_assert_msg(!memcmp(buf, f->data, f->size), "%s: other contents", f->name);
@@ -452,6 +469,66 @@ START_TEST(a_device_that_fails_every_write_keeps_a_bounded_amount_and_says_so)
 }
 END_TEST
 
+/* ---- no memory ---- */
+
+/* The device has a page for every sector: it is not to fail. */
+static void give_pages(void)
+{
+	static u8 buf[64 * SECTOR_SIZE];
+
+	for (u64 at = 0; at < blk_sectors(g.dev); at += 64) {
+		OK(blk_read(g.dev, at, buf, 64, BLK_DATA));
+		OK(blk_write(g.dev, at, buf, 64, BLK_DATA));
+	}
+}
+
+/* Allocations (from, to] fail; true if the workload came so far. */
+static bool run_nomem(u64 from, u64 to, unsigned *failed)
+{
+	bool reached;
+
+	rig_open();
+	give_pages();
+	fault.memory = true;
+	nomem_set(from, to);
+	workload();
+	reached = nomem_count() > from;
+	nomem_set(UINT64_MAX, UINT64_MAX);
+	fault.memory = false;
+	*failed += g.failed;
+	ck_assert_msg(!fs_readonly(g.fs), "read-only for want of memory, at %llu",
+		      (unsigned long long)from);
+	verify_all();
+	blk_close(g.dev);
+	return reached;
+}
+
+static void every_allocation(u64 step, u64 nr)
+{
+	unsigned runs = 0, failed = 0;
+
+	fault.op = fault.kind = -1;
+	rig_init(4u << 20);
+	for (u64 i = 0; run_nomem(i, i + nr, &failed); i += step)
+		runs++;
+	printf("%u runs, %u operations failed\n", runs, failed);
+	ck_assert_uint_ge(runs, 20);
+	ck_assert_uint_gt(failed, runs / 4);
+	rig_fini();
+}
+
+START_TEST(an_allocation_that_fails_leaves_nothing_half_done_and_loses_nothing)
+{
+	every_allocation(1, 1);
+}
+END_TEST
+
+START_TEST(no_memory_for_a_while_leaves_nothing_half_done_and_loses_nothing)
+{
+	every_allocation(5, 60);
+}
+END_TEST
+
 /* ---- no space in the file system ---- */
 
 /* Leaves this many sectors to be had. */
@@ -514,6 +591,8 @@ int main(void)
 	check_add_slow(s, data_writes_that_fail_for_a_while_lose_nothing, 300);
 	check_add_slow(s, no_space_on_the_host_at_any_write_leaves_nothing_half_done, 300);
 	check_add_slow(s, no_space_on_the_host_for_data_for_a_while_loses_nothing, 300);
+	check_add_slow(s, an_allocation_that_fails_leaves_nothing_half_done_and_loses_nothing, 300);
+	check_add_slow(s, no_memory_for_a_while_leaves_nothing_half_done_and_loses_nothing, 300);
 	check_add(s, fsync_tells_of_no_space_on_the_host_every_time_until_it_is_written);
 	check_add_slow(s, a_device_that_fails_every_write_keeps_a_bounded_amount_and_says_so, 120);
 	check_add_slow(s, with_any_few_free_sectors_an_operation_works_or_leaves_no_trace, 300);
