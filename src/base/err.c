@@ -94,6 +94,9 @@ static const char *const why_texts[WHY_NR] = {
 	[WHY_DATA_TORN] = "file data: torn by a crash",
 	[WHY_BUFFER] = "metadata buffer: wrong address, kind or content",
 	[WHY_JNL_LOST] = "journal: damaged in the middle, later changes are lost",
+	[WHY_IO_READ] = "device: reading failed",
+	[WHY_IO_WRITE] = "device: writing failed",
+	[WHY_IO_FLUSH] = "device: a flush failed",
 };
 
 const char *why_text(enum why why)
@@ -121,7 +124,8 @@ static void corrupt_log(enum why why, u64 ino, u64 file_sector, u64 sector, u64 
 	if (nth > WHY_LOG_FIRST)
 		snprintf(repeated, sizeof(repeated), " (report %llu of this kind)",
 			 (unsigned long long)nth);
-	log_err("corruption: %s%s%s", why_text(why), where, repeated);
+	log_err("%s: %s%s%s", why_is_io(why) ? "I/O error" : "corruption", why_text(why), where,
+		repeated);
 }
 
 bool corrupt_sink_take(corrupt_sink_fn fn, void *arg)

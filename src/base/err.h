@@ -96,10 +96,19 @@ enum why {
 	/* any metadata buffer, as it was read */
 	WHY_BUFFER,
 	WHY_JNL_LOST, /* the log is damaged, and not at its end */
+	/* the device said so itself; no wrong content: why_is_io() */
+	WHY_IO_READ,
+	WHY_IO_WRITE,
+	WHY_IO_FLUSH,
 	WHY_NR,
 };
 
 const char *why_text(enum why why);
+
+static inline bool why_is_io(enum why why)
+{
+	return why >= WHY_IO_READ && why <= WHY_IO_FLUSH;
+}
 
 /* For "no inode" and "no sector" in corrupt(). */
 #define CORRUPT_NO_INO 0

@@ -4,6 +4,7 @@
 
 #include <stdatomic.h>
 
+#include "base/err.h"
 #include "base/lock.h"
 #include "blk/blk.h"
 
@@ -68,6 +69,8 @@ struct blk_dev {
 /* core.c */
 void blk_dev_init(struct blk_dev *dev, const struct blk_backend *ops, u64 sectors, u32 logical);
 void blk_io_end(struct blk_io *io, int res);
+/* A request failed: counted, and reported if the device is to blame. Any lock may be held. */
+void blk_note_error(const struct blk_dev *dev, enum why why, u64 sector, int err);
 int blk_fault_check(struct blk_dev *dev, enum blk_fault_op op, enum blk_kind kind, u64 sector,
 		    u64 nr);
 

@@ -147,9 +147,20 @@ static void count(const struct blk_io *io)
 	stat_time(read ? HIST_DISK_READ : HIST_DISK_WRITE, now_ns() - io->began);
 }
 
+void blk_note_error(const struct blk_dev *dev, enum why why, u64 sector, int err)
+{
+	stat_inc(STAT_DISK_ERRORS);
+	if (err != -ENOMEM && err != -EROFS && err != -ERANGE && !blk_is_down(dev))
+		corrupt(why, CORRUPT_NO_INO, sector);
+}
+
 void blk_io_end(struct blk_io *io, int res)
 {
-	if (res)
+	/* Several sectors of file data are asked for once more, one by one. */
+	if (res && (io->kind != BLK_DATA || io->nr == 1))
+		blk_note_error(io->dev, io->op == BLK_READ ? WHY_IO_READ : WHY_IO_WRITE,
+			       io->sector, res);
+	else if (res)
 		stat_inc(STAT_DISK_ERRORS);
 	else
 		count(io);

@@ -87,7 +87,10 @@ static int device_flush(struct blk_dev *dev)
 		err = dev->ops->flush(dev);
 	if (err && dev->writelog)
 		blk_writelog_flush_failed(dev);
-	stat_inc(err ? STAT_DISK_ERRORS : STAT_FLUSHES);
+	if (err)
+		blk_note_error(dev, WHY_IO_FLUSH, CORRUPT_NO_SECTOR, err);
+	else
+		stat_inc(STAT_FLUSHES);
 	stat_time(HIST_DISK_FLUSH, now_ns() - began);
 	return err;
 }

@@ -7,15 +7,23 @@
  *    the pending ones here, in memory that is always there, behind a flag that is held for a few
  *    comparisons; the flusher, sync and unmount put them into the root sector by a handle.
  * 2. The same reason at the same place is one record with a count, in memory and on the disk.
- * 3. The record is never in the way: what can't be stored (a read-only mount, a failed journal, a
+ * 3. The device's own errors come with an address only; whose it is, is found out before they are
+ *    stored, by a pass over the extents.
+ * 4. A device that fails each request must not be kept busy by telling so: what comes from it wakes
+ *    nobody, and is stored every STORE_MS, at sync and at unmount.
+ * 5. The record is never in the way: what can't be stored (a read-only mount, a failed journal, a
  *    damaged root sector) stays in memory and is shown from there.
  */
 #include <string.h>
 #include <time.h>
 
 #include "base/err.h"
+#include "base/log.h"
+#include "base/time.h"
 #include "fs/errors.h"
 #include "fs/inode.h"
+
+#define STORE_MS 10000u
 
 struct store_arg {
 	struct fs_error e[FMT_NR_ERRORS];
@@ -64,7 +72,9 @@ static void note(void *arg, enum why why, u64 ino, u64 sector)
 	pending_enter(&fs->errors);
 	pending_add(&fs->errors, &e);
 	pending_leave(&fs->errors);
-	fs_want_writeback(fs);
+	/* Rule 4. */
+	if (!why_is_io(why))
+		fs_want_writeback(fs);
 }
 
 void errors_init(struct fs *fs)
@@ -132,24 +142,66 @@ static void pending_take(struct errors *er, struct store_arg *a)
 	pending_leave(er);
 }
 
+static void give_back(struct errors *er, const struct store_arg *a)
+{
+	pending_enter(er);
+	for (u32 i = 0; i < a->nr; i++)
+		pending_add(er, &a->e[i]);
+	er->lost += a->lost;
+	pending_leave(er);
+}
+
+/* Rule 3. */
+static void find_owners(struct fs *fs, struct store_arg *a)
+{
+	struct owner owner[FMT_NR_ERRORS];
+	u32 at[FMT_NR_ERRORS], nr = 0;
+
+	for (u32 i = 0; i < a->nr; i++) {
+		if (!why_is_io(a->e[i].why) || a->e[i].ino != CORRUPT_NO_INO ||
+		    a->e[i].sector == CORRUPT_NO_SECTOR)
+			continue;
+		owner[nr].disk = a->e[i].sector;
+		at[nr++] = i;
+	}
+	if (nr)
+		owners_find(fs, owner, nr);
+	for (u32 i = 0; i < nr; i++) {
+		if (owner[i].ino == CORRUPT_NO_INO)
+			continue;
+		a->e[at[i]].ino = owner[i].ino;
+		log_err("I/O error: sector %llu is file sector %llu of inode %llu",
+			(unsigned long long)owner[i].disk, (unsigned long long)owner[i].sector,
+			(unsigned long long)owner[i].ino);
+	}
+}
+
 int errors_store(struct fs *fs)
 {
 	struct errors *er = &fs->errors;
 	struct store_arg a;
 	int r;
 
-	if (!__atomic_load_n(&er->nr, __ATOMIC_RELAXED) || fs_readonly(fs))
+	if (!__atomic_load_n(&er->nr, __ATOMIC_RELAXED))
 		return 0;
 	pending_take(er, &a);
-	r = jnl_run(fs->jnl, 1, store_body, &a, NULL);
+	find_owners(fs, &a);
+	r = fs_readonly(fs) ? -EROFS : jnl_run(fs->jnl, 1, store_body, &a, NULL);
 	if (!r)
 		return 0;
-	pending_enter(er);
-	for (u32 i = 0; i < a.nr; i++)
-		pending_add(er, &a.e[i]);
-	er->lost += a.lost;
-	pending_leave(er);
-	return r;
+	give_back(er, &a);
+	return r == -EROFS ? 0 : r;
+}
+
+void errors_tick(struct fs *fs)
+{
+	u64 now = now_ns();
+
+	if (!__atomic_load_n(&fs->errors.nr, __ATOMIC_RELAXED) ||
+	    now < __atomic_load_n(&fs->errors.next_ns, __ATOMIC_RELAXED))
+		return;
+	errors_store(fs);
+	__atomic_store_n(&fs->errors.next_ns, now + STORE_MS * NS_PER_MS, __ATOMIC_RELAXED);
 }
 
 int fs_error_record(struct jnl *j, const struct fs_error *e)

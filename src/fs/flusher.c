@@ -219,7 +219,7 @@ static void *flusher_main(void *arg)
 		if (fs->flusher_stop)
 			break;
 		mutex_unlock(&fs->dirty_lock);
-		errors_store(fs);
+		errors_tick(fs);
 		flusher_round(fs, false);
 		mutex_lock(&fs->dirty_lock);
 	}

@@ -114,6 +114,7 @@ struct errors {
 	u32 nr;
 	struct fs_error e[FMT_NR_ERRORS];
 	u64 lost;                   /* reports for which there was no room */
+	u64 next_ns;                /* errors_tick() stores nothing before; atomic */
 };
 
 struct fs {
@@ -250,6 +251,15 @@ void torn_report(struct fs *fs);   /* what recovery found in overwrites that wer
 void errors_init(struct fs *fs);      /* reports come here from now on, if nobody else has them */
 void errors_fini(struct fs *fs);
 int errors_store(struct fs *fs);      /* to the root sector, if there are any; no locks held */
+void errors_tick(struct fs *fs);      /* the same, not too often */
+
+/* owner.c */
+struct owner {
+	u64 disk;                   /* the sector in question */
+	u64 ino, sector;            /* of the file; ino CORRUPT_NO_INO: not found */
+};
+/* No locks held; may read a lot of metadata. */
+void owners_find(struct fs *fs, struct owner *owner, u32 nr);
 
 /* flusher.c */
 int flusher_start(struct fs *fs);

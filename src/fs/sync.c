@@ -269,7 +269,7 @@ int fs_tick(struct fs *fs)
 
 	if (fs->readonly)
 		return 0;
-	errors_store(fs);
+	errors_tick(fs);
 	r = flusher_round(fs, false);
 	stored = store_all(fs);
 	if (!r)

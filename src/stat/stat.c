@@ -259,7 +259,7 @@ static void add_derived(struct stat_snapshot *snap)
 		if (strcmp(hist_rows[i].name, "request_time") == 0)
 			requests += hist_count(&snap->sum->hist[i]);
 	for (int why = 0; why < WHY_NR; why++)
-		corruptions += corrupt_count((enum why)why);
+		corruptions += why_is_io((enum why)why) ? 0 : corrupt_count((enum why)why);
 	add_total(snap, "requests", "requests answered", requests);
 	add_total(snap, "corruptions", "wrong content found on disk", corruptions);
 	add_ratio(snap, "cache_hit_ratio", "share of lookups answered from the cache",
