@@ -195,6 +195,26 @@ START_TEST(noatime_never_moves_it)
 }
 END_TEST
 
+START_TEST(nodiratime_holds_for_directories_alone)
+{
+	struct inode *d;
+	struct stat st;
+
+	begin();
+	b.fs->opts.nodiratime = true;
+	d = make(b.root, "d", S_IFDIR | 0755);
+	set_old_times(d, 100, 200);
+	inode_touch_atime(d);
+	fs_getattr(d, &st);
+	ck_assert_int_eq(st.st_atim.tv_sec, 100);
+	set_old_times(f, 100, 200);
+	inode_touch_atime(f);
+	ck_assert_int_gt(now_stat().st_atim.tv_sec, 100);
+	fs_iput(d);
+	end();
+}
+END_TEST
+
 START_TEST(strictatime_always_moves_it)
 {
 	begin_with(FS_STRICTATIME);
@@ -296,6 +316,7 @@ int main(void)
 	check_add(s, killing_setuid_is_asked_for_by_its_bit);
 	check_add(s, relatime_follows_changes_and_days);
 	check_add(s, noatime_never_moves_it);
+	check_add(s, nodiratime_holds_for_directories_alone);
 	check_add(s, strictatime_always_moves_it);
 	check_add(s, times_of_directories_follow_their_names);
 	check_add(s, immutable_and_append_only_inodes_refuse_changes);

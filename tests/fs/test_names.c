@@ -212,6 +212,26 @@ START_TEST(links_end_at_the_limit)
 }
 END_TEST
 
+START_TEST(a_directory_holds_64998_directories)
+{
+	struct inode *d, *sub;
+	struct fs_cred cred = { 0 };
+
+	begin();
+	d = make(b.root, "d", S_IFDIR | 0755);
+	d->attr.nlink = 2 + 64998 - 1;        /* as if there were that many in it */
+	sub = make(d, "last", S_IFDIR | 0755);
+	fs_iput(sub);
+	FAILS(fs_mknod(d, "more", 4, S_IFDIR | 0755, 0, cred, &sub), EMLINK);
+	sub = make(d, "file", S_IFREG | 0644);
+	fs_iput(sub);
+	d->attr.nlink = 3;
+	OK(fs_rmdir(d, "last", 4));
+	fs_iput(d);
+	box_close(&b);
+}
+END_TEST
+
 START_TEST(inode_numbers_are_never_used_again)
 {
 	u64 last = 0;
@@ -522,6 +542,7 @@ int main(void)
 	check_add(s, a_removed_directory_takes_no_names);
 	check_add(s, directories_have_one_link);
 	check_add(s, links_end_at_the_limit);
+	check_add(s, a_directory_holds_64998_directories);
 	check_add(s, inode_numbers_are_never_used_again);
 	check_add(s, setgid_directories_pass_their_group_on);
 	check_add(s, symbolic_links_keep_their_target);
