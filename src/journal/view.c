@@ -630,7 +630,9 @@ static struct jnl_buf *entry_attach(struct jnl *j, struct entry *e)
 		b->kind = e->kind;
 		buf_attach(j, b);
 	}
-	b->kind = e->kind;
+	/* A checkpoint looks at it without the lock; while it does the place has no new use. */
+	if (b->kind != e->kind)
+		b->kind = e->kind;
 	b->forgotten = false;
 	return b;
 }
