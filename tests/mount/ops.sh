@@ -1,13 +1,13 @@
 #!/bin/bash
-# System calls on a mounted file system do what they should: ops.py, in one cache mode ($1) and with
-# mount options ($2).
+# System calls on a mounted file system do what they should: ops.py, in one cache mode ($1), with
+# mount options ($2) and with a size of blocks ($3).
 . "$(dirname "$0")/../lib/sh.sh"
 . "$(dirname "$0")/lib.sh"
 
-mode=${1:-kernel} options=${2:-}
+mode=${1:-kernel} options=${2:-} block=${3:-4k}
 need_fuse
 need_command python3 setfattr
-make_image "$T_DIR/img" 256M || t_done
+make_image "$T_DIR/img" 256M -f -b "$block" || t_done
 check "an image mounts with cache=$mode${options:+,$options}" \
 	mount_fs "$T_DIR/img" "$T_DIR/mnt" -o "cache=$mode${options:+,$options}" || t_done
 claims timeout 300 python3 "$(dirname "$0")/ops.py" "$mode" "$T_DIR/mnt"

@@ -182,7 +182,11 @@ def sync():
 
 
 def block_bytes():
-    return os.statvfs(TOP).f_frsize
+    """What is allocated at least; statfs of FolioFS counts in sectors."""
+    if FS != "foliofs":
+        return os.statvfs(TOP).f_frsize
+    block = os.environ["POSIX_BLOCK"]
+    return int(block[:-1]) << {"k": 10, "m": 20}[block[-1]]
 
 
 # ---- other callers ----

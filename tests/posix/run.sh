@@ -1,7 +1,7 @@
 #!/bin/bash
 # Rules of POSIX and of the Linux manual pages, checked on a real mount.
 #
-#	run.sh [-t foliofs|ext4|xfs] [-m daemon|kernel] [-b 4k|64k] [-u root|user|alone]
+#	run.sh [-t foliofs|ext4|xfs] [-m daemon|kernel] [-b 4k|64k|2m] [-u root|user|alone]
 #	       [-o OPTIONS] [-k WORD] [PROGRAM...]
 #
 #	-t  the file system; ext4 and xfs on a loop device show that the tests themselves are right
