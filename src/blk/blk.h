@@ -211,6 +211,15 @@ int blk_flush(struct blk_dev *dev);
 u64 blk_flush_ticket(struct blk_dev *dev);
 int blk_flush_upto(struct blk_dev *dev, u64 ticket);
 
+/*
+ * Flushes that have failed. Whatever was written but not yet covered when that number rose may be
+ * gone, though a later flush succeeds: who can repeat his writes takes the number before he sends
+ * them, and counts them as durable only if it is the same after the flush that covers them.
+ */
+u64 blk_flush_failures(struct blk_dev *dev);
+/* blk_flush() for what was written since that number was taken: the error of any flush since. */
+int blk_flush_since(struct blk_dev *dev, u64 failures);
+
 /* Number of device flushes that were begun (tests, statistics). */
 u64 blk_flush_count(struct blk_dev *dev);
 

@@ -34,6 +34,7 @@ struct blk_flush {
 	struct mutex lock;
 	struct cond ended;
 	_Atomic u64 begun;      /* number of the newest flush that began; changed under lock */
+	_Atomic u64 failures;   /* flushes that failed; changed under lock */
 	bool running;           /* the rest is guarded by lock */
 	u64 last_ok;            /* newest flush that succeeded */
 	u64 last_fail;          /* newest flush that failed */

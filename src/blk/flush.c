@@ -16,7 +16,8 @@
  *    running one ends; so nobody waits for more than two.
  * 3. The first flush after a ticket decides for ever whether the ticket's I/O is durable, unless
  *    it succeeded: a device that failed a flush may have dropped what it held, and will not say
- *    so again.
+ *    so again. A ticket is taken when I/O has completed; a flush that failed between the two is
+ *    seen by who has taken blk_flush_failures() before the I/O.
  *
  * Locking: flush.lock (RANK_BLK), not held while the device works.
  */
@@ -49,6 +50,24 @@ u64 blk_flush_count(struct blk_dev *dev)
 	return blk_flush_ticket(dev);
 }
 
+u64 blk_flush_failures(struct blk_dev *dev)
+{
+	return atomic_load_explicit(&dev->flush.failures, memory_order_seq_cst);
+}
+
+int blk_flush_since(struct blk_dev *dev, u64 failures)
+{
+	struct blk_flush *f = &dev->flush;
+	int r = blk_flush(dev);
+
+	if (r || blk_flush_failures(dev) == failures)
+		return r;
+	mutex_lock(&f->lock);
+	r = f->err;
+	mutex_unlock(&f->lock);
+	return r;
+}
+
 /*
  * What is known about a ticket: 1 nothing yet, 0 durable, -errno never. The history is exact for
  * the last two failures; tickets from before count as failed, which errs on the safe side.
@@ -69,6 +88,7 @@ static void record(struct blk_flush *f, u64 number, int err)
 		f->last_ok = number;
 		return;
 	}
+	atomic_fetch_add_explicit(&f->failures, 1, memory_order_seq_cst);
 	f->fail_before = f->last_fail;
 	f->ok_before_fail = f->last_ok;
 	f->last_fail = number;

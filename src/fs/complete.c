@@ -21,10 +21,15 @@
  *    fsync: the intent is durable and so is the data.
  * 8. A finished write must be recorded, whatever memory there is: an entry of ip->spare, and the
  *    memory of its pending map entries, are its own from before it is sent (file_write_begin).
+ * 9. A flush that fails may have taken any write that no flush had covered before, also if the next
+ *    one succeeds. Such entries are lost: never completed, and file_complete() fails, until
+ *    file_retry_lost() has made their sectors dirty again. What was overwritten is then bad on the
+ *    disk, as after a write that failed, until it is written.
  */
 #include <stdlib.h>
 
 #include "base/err.h"
+#include "base/log.h"
 #include "fs/file_priv.h"
 
 /* Buffers of sector map and group table that one handle may touch. */
@@ -36,12 +41,14 @@ static bool done_join(struct inode *ip, const struct done_io *d)
 {
 	struct done_io *last = TAILQ_LAST(&ip->done, done_list);
 
-	if (!last || !d->nr || last->intent != d->intent || last->sector + last->nr != d->sector ||
+	if (!last || !d->nr || last->lost || last->intent != d->intent ||
+	    last->sector + last->nr != d->sector ||
 	    last->disk + last->nr != d->disk || last->nr > SPACE_FREE_MAX - d->nr)
 		return false;
 	last->nr += d->nr;
 	last->size_end = MAX(last->size_end, d->size_end);
 	last->ticket = MAX(last->ticket, d->ticket);
+	last->failures = MIN(last->failures, d->failures);
 	return true;
 }
 
@@ -87,10 +94,12 @@ int file_write_begin(struct iomap_file *f, enum iomap_how how, u64 disk, u32 nr,
 		return r;
 	for (unsigned i = 0; i < ends && !r; i++) {
 		d = done_new();
-		if (d)
-			TAILQ_INSERT_TAIL(&got, d, link);
-		else
+		if (!d) {
 			r = -ENOMEM;
+			break;
+		}
+		d->failures = blk_flush_failures(f->dev);
+		TAILQ_INSERT_TAIL(&got, d, link);
 	}
 	while (r && (d = TAILQ_FIRST(&got))) {
 		TAILQ_REMOVE(&got, d, link);
@@ -115,9 +124,11 @@ static struct done_io *spare_take(struct inode *ip)
 }
 
 /* Takes d. state held. */
-static void ioend_note(struct inode *ip, const struct iomap_ioend *io, const struct done_io *new,
+static void ioend_note(struct inode *ip, const struct iomap_ioend *io, struct done_io *new,
 		       struct done_io *d)
 {
+	/* Spares leave in order: it is of this write or an older one. */
+	new->failures = d->failures;
 	if (io->unsent || (io->error && io->how != IOMAP_OVERWRITE)) {
 		free(d);
 		return;
@@ -130,6 +141,8 @@ static void ioend_note(struct inode *ip, const struct iomap_ioend *io, const str
 		done_add(ip, new, d);
 		return;
 	}
+	ip->overwrite_failures = ip->overwrite_ticket ? MIN(ip->overwrite_failures, new->failures)
+						      : new->failures;
 	ip->overwrite_ticket = MAX(ip->overwrite_ticket, MAX(new->ticket, (u64)1));
 	free(d);
 }
@@ -143,6 +156,7 @@ void file_ioend(struct iomap_file *f, const struct iomap_ioend *io)
 		.nr = io->how == IOMAP_SAME ? 0 : io->nr,
 		.size_end = io->error ? 0 : io->size_end,
 		.intent = io->intent,
+		.same = io->how == IOMAP_SAME,
 	};
 
 	new.ticket = blk_flush_ticket(f->dev);
@@ -155,7 +169,8 @@ void file_ioend(struct iomap_file *f, const struct iomap_ioend *io)
 
 void done_size(struct inode *ip, u64 size, struct done_io *d)
 {
-	struct done_io new = { .size_end = size, .ticket = blk_flush_ticket(ip->fs->dev) };
+	struct done_io new = { .size_end = size, .ticket = blk_flush_ticket(ip->fs->dev),
+			       .failures = blk_flush_failures(ip->fs->dev) };
 
 	mutex_lock(&ip->state);
 	if (size > ip->disk_size)
@@ -167,7 +182,8 @@ void done_size(struct inode *ip, u64 size, struct done_io *d)
 
 void done_first_dropped(struct inode *ip, struct done_io *d)
 {
-	struct done_io new = { .ticket = blk_flush_ticket(ip->fs->dev) };
+	struct done_io new = { .ticket = blk_flush_ticket(ip->fs->dev),
+			       .failures = blk_flush_failures(ip->fs->dev) };
 
 	mutex_lock(&ip->state);
 	if (ip->inl_on_disk && !ip->inl) {
@@ -266,6 +282,113 @@ void done_clip(struct inode *ip, u64 start, u64 end, u64 size, struct done_io *t
 	}
 	mutex_unlock(&ip->state);
 	free(tail);
+}
+
+/* ---- flushes that fail ---- */
+
+/* Rule 9. Is any entry lost? state held. */
+static bool mark_lost(struct inode *ip)
+{
+	u64 now = blk_flush_failures(ip->fs->dev);
+	struct done_io *d;
+
+	TAILQ_FOREACH(d, &ip->done, link) {
+		if (d->failures == now)
+			continue;
+		d->lost = d->nr > 0;
+		ip->has_lost |= d->lost;
+		ip->lost_same |= d->same;
+		d->failures = now;
+	}
+	return ip->has_lost;
+}
+
+/* Entries stay: the inode's lock keeps out who clips, and nothing is completed. */
+static struct done_io *lost_next(struct inode *ip, struct done_io *copy)
+{
+	struct done_io *d;
+
+	mutex_lock(&ip->state);
+	TAILQ_FOREACH(d, &ip->done, link)
+		if (d->lost)
+			break;
+	if (d)
+		*copy = *d;
+	else
+		ip->has_lost = false;
+	mutex_unlock(&ip->state);
+	return d;
+}
+
+/* Its sectors are bad until they are written: their pending entries are there, and change. */
+static void lost_bad(struct inode *ip, struct done_io *d)
+{
+	const u32 bad = FMT_MAP_BAD;
+	int r = space_pending_hold(ip->fs->space, d->disk, d->nr);
+
+	ASSERT(!r);
+	for (u32 i = 0; i < d->nr; i++)
+		space_pending_set(ip->fs->space, d->disk + i, 1, &bad);
+	space_pending_drop(ip->fs->space, d->disk, d->nr);
+	d->lost = false;
+	d->size_end = 0;
+	d->ticket = blk_flush_ticket(ip->fs->dev);
+	ip->done_ticket = MAX(ip->done_ticket, d->ticket);
+}
+
+/* New space without what was written there: as if it had never been. */
+static void lost_forget(struct inode *ip, struct done_io *d)
+{
+	space_pending_clear(ip->fs->space, d->disk, d->nr);
+	if (d->sector == 0)
+		ip->inl_moved = false;
+	TAILQ_REMOVE(&ip->done, d, link);
+	ip->nr_done--;
+	ip->done_sectors -= d->nr;
+	free(d);
+}
+
+static int retry_all(struct inode *ip)
+{
+	struct done_io copy, *d;
+	int r, err = 0;
+
+	while ((d = lost_next(ip, &copy))) {
+		r = iomap_write_failed(&ip->file, copy.sector, copy.nr, -EIO);
+		if (r == -ENOMEM)
+			return r;
+		mutex_lock(&ip->state);
+		if (r || d->intent)
+			lost_bad(ip, d);
+		else
+			lost_forget(ip, d);
+		mutex_unlock(&ip->state);
+		if (r)
+			log_err("inode %llu: a flush failed, and file sectors %llu to %llu can't "
+				"all be read back: lost: %s", (unsigned long long)ip->ino,
+				(unsigned long long)copy.sector,
+				(unsigned long long)(copy.sector + copy.nr - 1), err_text(r));
+		err = err ? err : r;
+	}
+	return err;
+}
+
+int file_retry_lost(struct inode *ip)
+{
+	bool lost;
+	int r;
+
+	mutex_lock(&ip->state);
+	lost = mark_lost(ip);
+	mutex_unlock(&ip->state);
+	if (!lost)
+		return 0;
+	if (fs_readonly(ip->fs))
+		return -EROFS;
+	rwlock_wrlock(&ip->lock);
+	r = retry_all(ip);
+	rwlock_unlock(&ip->lock);
+	return r;
 }
 
 /* ---- completing ---- */
@@ -389,7 +512,7 @@ static void choose(struct complete *c, const struct fmt_geo *geo)
 	}
 }
 
-/* Takes what `ticket` covers out of `done`. -ENOMEM */
+/* Takes what `ticket` covers out of `done`. -ENOMEM; -EIO: some of it is lost */
 static int collect(struct inode *ip, u64 ticket, struct complete *c)
 {
 	struct done_io *d, *next;
@@ -397,6 +520,8 @@ static int collect(struct inode *ip, u64 ticket, struct complete *c)
 	int r = 0;
 
 	mutex_lock(&ip->state);
+	if (mark_lost(ip))
+		r = -EIO;
 	c->io = malloc(MAX(ip->nr_done, 1u) * sizeof(struct done_io *));
 	c->close = malloc(MAX(ip->nr_done, 1u) * sizeof(*c->close));
 	if (!c->io || !c->close)
@@ -465,15 +590,18 @@ void fs_omit(enum fs_omit what)
 
 int file_complete(struct inode *ip)
 {
-	bool nothing;
+	bool nothing, lost;
 	u64 ticket;
 	int r;
 
 	mutex_lock(&ip->state);
+	lost = mark_lost(ip);
 	nothing = (TAILQ_EMPTY(&ip->done) && TAILQ_EMPTY(&ip->completing)) ||
 		  (ip->inl_on_disk && !ip->inl_moved);
 	ticket = ip->done_ticket;
 	mutex_unlock(&ip->state);
+	if (lost)
+		return -EIO;
 	if (nothing)
 		return 0;
 	r = fs_omitted == FS_OMIT_DATA_FLUSH ? 0 : blk_flush_upto(ip->fs->dev, ticket);

@@ -83,6 +83,11 @@ int file_allocate(struct iomap_file *f, u64 start, u64 end);
 int file_write_begin(struct iomap_file *f, enum iomap_how how, u64 disk, u32 nr, unsigned ends);
 void file_ioend(struct iomap_file *f, const struct iomap_ioend *io);
 /*
+ * Finished writes that a failed flush may have taken are made dirty again, as if they had failed.
+ * No locks. 0: there are none any more; -EIO: some are lost for good, -ENOMEM, -EROFS.
+ */
+int file_retry_lost(struct inode *ip);
+/*
  * What the calls below take: had before anything is changed, because they can't fail. NULL: no
  * memory. free() if it is not needed.
  */

@@ -41,17 +41,20 @@ static bool is_due(struct inode *ip, bool all)
 {
 	const struct mapping *m = &ip->file.mapping;
 	u64 now = now_ns();
-	bool early;
+	bool early, lost;
 
 	if (all && __atomic_load_n(&m->nr_writeback, __ATOMIC_ACQUIRE))
+		return true;
+	mutex_lock(&ip->state);
+	early = now < ip->wb_retry_ns;
+	lost = ip->has_lost;
+	mutex_unlock(&ip->state);
+	if (lost && (all || !early))
 		return true;
 	if (!__atomic_load_n(&m->nr_dirty, __ATOMIC_ACQUIRE))
 		return false;
 	if (all)
 		return true;
-	mutex_lock(&ip->state);
-	early = now < ip->wb_retry_ns;
-	mutex_unlock(&ip->state);
 	if (early)
 		return false;
 	return cache_over_background() ||
@@ -80,6 +83,7 @@ static void note_result(struct inode *ip, int r)
 static int flush_one(struct inode *ip, bool all, bool *more)
 {
 	u64 written = 0;
+	int lost = file_retry_lost(ip);
 	int r = iomap_writeback(&ip->file, 0, INT64_MAX, all ? IOMAP_WB_WAIT : 0, TURN_SECTORS,
 				&written), done;
 	bool few;
@@ -88,6 +92,7 @@ static int flush_one(struct inode *ip, bool all, bool *more)
 		*more = inode_wait_writer(ip);
 		r = 0;
 	}
+	r = r ? r : lost;
 	note_result(ip, r);
 	if (!r && written >= TURN_SECTORS)
 		*more = true;

@@ -39,6 +39,9 @@ struct done_io {
 	u32 nr;
 	u64 size_end;               /* bytes */
 	u64 ticket;                 /* blk_flush_ticket() taken after the I/O */
+	u64 failures;               /* blk_flush_failures() taken before it */
+	bool same;                  /* also of data whose range is not known (IOMAP_SAME) */
+	bool lost;                  /* a flush failed since: the device may not have it */
 	struct jnl_intent *intent;  /* that announced it, or NULL */
 	u32 dropped;                /* sectors of it that were clipped; their intent is open yet */
 };
@@ -104,6 +107,13 @@ struct inode {
 	bool loading;               /* being read: wait on fs->table_cond; under RANK_INODE_TABLE */
 	bool dying;                 /* being deleted: no such inode any more; the same */
 	bool on_lru;                /* in fs->unused; the same */
+	u64 overwrite_failures;     /* as in struct done_io, of the oldest of them */
+	bool has_lost;              /* some entry of done is; under state */
+	/*
+	 * What a failed flush took is not known, because there are no checksums: every fsync fails
+	 * until the file system is mounted again. Under state.
+	 */
+	bool lost_same;
 	u64 overwrite_ticket;       /* newest blk_flush_ticket() of a finished overwrite; 0 = none,
 				     * set by ioend, cleared by fsync; under state */
 };

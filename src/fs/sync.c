@@ -13,6 +13,7 @@
  *  3. An error of a write is returned by every fsync until the sectors are written or dropped: they
  *     stay dirty, so each fsync tries them again.
  *  4. The ticket of overwrites is taken before the flush, and cleared only if no newer one came.
+ *  5. What a failed flush may have taken is dirty again before the next fsync begins (complete.c).
  *
  * No locks are held while anything is waited for.
  */
@@ -20,7 +21,7 @@
 
 #include "base/err.h"
 #include "base/log.h"
-#include "fs/inode.h"
+#include "fs/file_priv.h"
 #include "stat/trace.h"
 
 /* ---- one inode ---- */
@@ -33,17 +34,21 @@ int inode_flush_overwrites(struct inode *ip)
 
 	mutex_lock(&ip->state);
 	ticket = ip->overwrite_ticket;
+	r = ip->lost_same ? -EIO : 0;
 	mutex_unlock(&ip->state);
-	if (!ticket)
-		return 0;
-	r = blk_flush_upto(ip->fs->dev, ticket);
-	if (r)
+	if (!ticket || r)
 		return r;
+	r = blk_flush_upto(ip->fs->dev, ticket);
 	mutex_lock(&ip->state);
+	/* Which sectors it took is not known. */
+	if (r || ip->overwrite_failures != blk_flush_failures(ip->fs->dev)) {
+		ip->lost_same = true;
+		r = r ? r : -EIO;
+	}
 	if (ip->overwrite_ticket == ticket)
 		ip->overwrite_ticket = 0;
 	mutex_unlock(&ip->state);
-	return 0;
+	return r;
 }
 
 static bool must_store(const struct inode *ip, bool datasync)
@@ -98,7 +103,9 @@ int fs_fsync(struct inode *ip, bool datasync)
 	if (fs_is_down(ip->fs))
 		return -EIO;
 	stat_trace(TRACE_FSYNC, ip->ino, 0, datasync);
-	r = data ? sync_data(ip, datasync) : 0;
+	r = data ? file_retry_lost(ip) : 0;
+	if (!r && data)
+		r = sync_data(ip, datasync);
 	if (!r)
 		r = sync_item(ip, datasync);
 	if (r)

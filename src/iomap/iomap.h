@@ -245,6 +245,12 @@ ssize_t iomap_write(struct iomap_file *f, u64 pos, const void *buf, u64 len);
  * f->size rounded up to a sector.
  */
 int iomap_zero(struct iomap_file *f, u64 pos, u64 len);
+/*
+ * As if writing these sectors, which hold data, had failed: they are dirty again, read first where
+ * the cache has dropped them, and the mapping has the error. No lock of folios; whoever could take
+ * the sectors away is kept out. The first error: sectors that can't be read are not dirty.
+ */
+int iomap_write_failed(struct iomap_file *f, u64 sector, u32 nr, int error);
 /* Rule 8: bytes from `size` to the end of its sector become zero (and dirty if they were not). */
 int iomap_zero_eof(struct iomap_file *f, u64 size);
 

@@ -84,6 +84,49 @@ void folio_zero_tail(struct folio *folio, u64 size)
 	memset((u8 *)folio_data(folio) + tail, 0, ALIGN_UP(tail, (u64)SECTOR_SIZE) - tail);
 }
 
+/* ---- data that must be written again ---- */
+
+static int fail_piece(struct folio *folio, u32 first, u32 nr, int error)
+{
+	int r = folio_make_uptodate(folio, first, nr);
+
+	if (r)
+		return r;
+	folio_mark_dirty(folio, first, nr);
+	folio_begin_writeback(folio, 1);
+	folio_clear_dirty(folio, first, nr);
+	folio_end_writeback(folio, first, nr, error);
+	return 0;
+}
+
+int iomap_write_failed(struct iomap_file *f, u64 sector, u32 nr, int error)
+{
+	u64 end = sector + nr;
+	struct folio *folio;
+	int r, err = 0;
+
+	for (u32 n; sector < end; sector += n) {
+		u32 first;
+
+		r = cache_get(&f->mapping, sector, 0, 0, &folio);
+		if (r)
+			return r;
+		first = (u32)(sector - folio->index);
+		n = (u32)MIN((u64)folio_sectors(folio) - first, end - sector);
+		r = fail_piece(folio, first, n, error);
+		for (u32 i = 0; r && i < n; i++) {
+			int one = fail_piece(folio, first + i, 1, error);
+
+			err = one ? one : err;
+		}
+		folio_unlock(folio);
+		folio_put(folio);
+	}
+	return err;
+}
+
+/* ---- zeroes ---- */
+
 /* [pos, end) lies in sectors that all hold data. */
 static int zero_run(struct iomap_file *f, u64 pos, u64 end)
 {

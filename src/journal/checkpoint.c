@@ -389,13 +389,14 @@ static int carry_intents(struct jnl *j)
 
 static int checkpoint_rounds(struct jnl *j, struct snap *s, u64 max_used, u64 max_dirty)
 {
+	u64 failures = blk_flush_failures(j->dev);
 	int r = 0, flushed;
 
 	while (!r && !s->data_error && !checkpoint_enough(j, max_used, max_dirty))
 		r = checkpoint_batch(j, s);
 	/* Also when memory ended it: earlier batches count as written when the tail moves next. */
 	if (s->written && (!r || r == -ENOMEM)) {
-		flushed = blk_flush(j->dev);
+		flushed = blk_flush_since(j->dev, failures);
 		r = flushed ? flushed : r;
 	}
 	/* What was logged again must be durable there before the tail goes. */

@@ -271,10 +271,11 @@ static int txn_close(struct jnl *j, struct closed *c)
 
 static int txn_write(struct jnl *j, const struct closed *c)
 {
+	u64 failures = blk_flush_failures(j->dev);
 	int r = jnl_log_write(j, c->pos, j->image, c->nr);
 
 	if (!r && jnl_omitted != JNL_OMIT_COMMIT_FLUSH)
-		r = blk_flush(j->dev);
+		r = blk_flush_since(j->dev, failures);
 	return r;
 }
 

@@ -74,11 +74,12 @@ static void header_fill(const struct jnl *j, bool clean, u64 addr, struct fmt_jn
 int jnl_log_write_head(struct jnl *j, bool clean)
 {
 	u64 addr = j->geo->jnl_sector + (++j->serial & 1);
+	u64 failures = blk_flush_failures(j->dev);
 	int r;
 
 	header_fill(j, clean, addr, (struct fmt_jnl_head *)j->header);
 	r = blk_write(j->dev, addr, j->header, 1, BLK_LOG);
-	return r ? r : blk_flush(j->dev);
+	return r ? r : blk_flush_since(j->dev, failures);
 }
 
 static bool header_valid(const struct fmt_jnl_head *h, const struct fmt_geo *geo, u64 addr)

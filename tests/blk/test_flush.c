@@ -69,6 +69,30 @@ static void wait_entered(void)
 		;
 }
 
+static int error_now;
+
+static int fail_now(void *arg, const struct blk_fault *f)
+{
+	(void)arg;
+	return f->op == BLK_FAULT_FLUSH ? error_now : 0;
+}
+
+START_TEST(a_flush_that_fails_counts_against_all_that_was_written_before_it)
+{
+	u64 before;
+
+	blk_fault_set(dev, fail_now, NULL);
+	before = blk_flush_failures(dev);
+	ck_assert_int_eq(blk_flush_since(dev, before), 0);
+	error_now = -EIO;
+	ck_assert_int_eq(blk_flush(dev), -EIO);
+	error_now = 0;
+	ck_assert_uint_eq(blk_flush_failures(dev), before + 1);
+	ck_assert_int_eq(blk_flush_since(dev, before), -EIO);
+	ck_assert_int_eq(blk_flush_since(dev, before + 1), 0);
+}
+END_TEST
+
 START_TEST(a_running_flush_does_not_serve_those_who_came_after_its_begin)
 {
 	struct caller first, late[3];
@@ -210,6 +234,7 @@ int main(void)
 	Suite *s = suite_create("flush");
 
 	ADD(a_running_flush_does_not_serve_those_who_came_after_its_begin);
+	ADD(a_flush_that_fails_counts_against_all_that_was_written_before_it);
 	ADD(a_ticket_that_is_covered_costs_no_flush);
 	ADD(a_ticket_taken_after_a_flush_needs_another);
 	ADD(a_failed_flush_is_an_error_for_everybody_who_waited);

@@ -1,5 +1,6 @@
 /* Full disks, failing devices, failed commits: what is refused, what is kept, what comes back. */
 #include <errno.h>
+#include <stdlib.h>
 
 #include "base/err.h"
 #include "fs/file_priv.h"
@@ -13,12 +14,52 @@ static u8 data[1 << 20];
 static int fail_op = -1, fail_kind = -1;   /* enum blk_fault_op, enum blk_kind; -1 = none / any */
 static u64 fail_sector = UINT64_MAX;       /* this one only */
 static u64 log_writes;                     /* since it was set to 0 */
+/* The flush of this number fails, and takes along what was written since the one before. */
+static u64 flush_nr, lose_flush;
 static unsigned on_readonly_calls;
+
+/* What the sectors held that were written since the last flush. */
+#define KEPT_MAX 4096u
+static struct { u64 sector; u8 *was; } kept[KEPT_MAX];
+static u32 nr_kept;
+static bool keeping;                       /* only while it matters */
+
+static void note_write(const struct blk_fault *f)
+{
+	if (f->op == BLK_FAULT_FLUSH)
+		while (nr_kept)
+			free(kept[--nr_kept].was);
+	for (u64 i = 0; keeping && f->op == BLK_FAULT_WRITE && i < f->nr; i++) {
+		u8 *was = aligned_alloc(SECTOR_SIZE, SECTOR_SIZE);
+
+		ck_assert_uint_lt(nr_kept, KEPT_MAX);
+		OK(blk_read(b.dev, f->sector + i, was, 1, BLK_DATA));
+		kept[nr_kept].sector = f->sector + i;
+		kept[nr_kept++].was = was;
+	}
+}
+
+/* The newest first: some sector may have been written twice. */
+static void take_back(void)
+{
+	keeping = false;
+	while (nr_kept) {
+		OK(blk_write(b.dev, kept[nr_kept - 1].sector, kept[nr_kept - 1].was, 1, BLK_DATA));
+		free(kept[--nr_kept].was);
+	}
+}
 
 static int fault(void *arg, const struct blk_fault *f)
 {
 	(void)arg;
 	log_writes += f->op == BLK_FAULT_WRITE && f->kind == BLK_LOG;
+	flush_nr += f->op == BLK_FAULT_FLUSH;
+	if (f->op == BLK_FAULT_FLUSH && flush_nr == lose_flush) {
+		take_back();
+		return -EIO;
+	}
+	if (f->op == BLK_FAULT_FLUSH || f->op == BLK_FAULT_WRITE)
+		note_write(f);
 	if ((int)f->op != fail_op || (fail_kind >= 0 && (int)f->kind != fail_kind))
 		return 0;
 	if (fail_sector != UINT64_MAX &&
@@ -97,6 +138,150 @@ START_TEST(a_write_error_is_told_by_every_fsync_until_the_data_is_written)
 	ck_assert_int_eq(stat_of(b.root, "f").st_size, sizeof(data));
 	ck_assert_int_eq(fs_read(f, sizeof(data) - 1, &byte, 1, NULL), 1);
 	fs_iput(f);
+	box_close(&b);
+}
+END_TEST
+
+/* ---- flushes ---- */
+
+#define FLUSH_LEN (73u * SECTOR_SIZE)
+#define FLUSH_CASES 4
+static u8 old_data[FLUSH_LEN], new_data[FLUSH_LEN], got[FLUSH_LEN];
+
+/* The read-only file system that a failed log leaves has what was synced before. */
+static void assert_old_or_new(const char *name, bool is_new)
+{
+	struct inode *f = get(b.root, name);
+
+	memset(got, 0, sizeof(got));
+	ck_assert_int_eq(fs_read(f, 0, got, FLUSH_LEN, NULL), FLUSH_LEN);
+	for (u32 at = 0; at < FLUSH_LEN; at += SECTOR_SIZE) {
+		u32 n = (u32)MIN(FLUSH_LEN - at, (u32)SECTOR_SIZE);
+
+		ck_assert_msg(!memcmp(got + at, new_data + at, n) ||
+			      (!is_new && !memcmp(got + at, old_data + at, n)),
+			      "sector %u", at / SECTOR_SIZE);
+	}
+	fs_iput(f);
+}
+
+/*
+ * Flush n of an fsync of a file in new space, or overwritten, fails and takes what was written
+ * since the one before. false: there was no such flush.
+ */
+static bool lose_one(bool overwrite, bool nosum, u64 n)
+{
+	struct inode *f;
+	bool failed;
+	int r;
+
+	box_open(&b, "ram:64M", 0);
+	b.opts.on_readonly = on_readonly;
+	b.opts.nodatasum = nosum;
+	box_remount(&b, false);
+	f = make(b.root, "f", S_IFREG | 0644);
+	if (overwrite)
+		ck_assert_int_eq(fs_write(f, 0, old_data, FLUSH_LEN, 0), FLUSH_LEN);
+	OK(fs_sync(b.fs));
+	blk_fault_set(b.dev, fault, NULL);
+	keeping = true;
+	flush_nr = 0;
+	lose_flush = n;
+	ck_assert_int_eq(fs_write(f, 0, new_data, FLUSH_LEN, 0), FLUSH_LEN);
+	r = fs_fsync(f, false);
+	failed = flush_nr >= n;
+	ck_assert_int_eq(r, failed ? -EIO : 0);
+	lose_flush = 0;
+	r = fs_fsync(f, false);
+	/* The log failed, or it is not known what the flush took. */
+	ck_assert(r == 0 || fs_readonly(b.fs) || (nosum && overwrite && failed));
+	fs_iput(f);
+	keeping = false;
+	blk_fault_set(b.dev, NULL, NULL);
+	box_remount(&b, true);
+	assert_consistent(b.fs);
+	if (overwrite || !r)
+		assert_old_or_new("f", !r);
+	box_close(&b);
+	return failed;
+}
+
+START_TEST(what_a_failed_flush_took_is_written_again_before_an_fsync_succeeds)
+{
+	unsigned n = 0;
+
+	memset(old_data, 'o', sizeof(old_data));
+	memset(new_data, 'n', sizeof(new_data));
+	while (lose_one(_i & 1, _i & 2, n + 1))
+		n++;
+	ck_assert_uint_ge(n, 1);
+}
+END_TEST
+
+/* A later flush that succeeds says nothing about what was written before the one that failed. */
+START_TEST(the_flush_of_another_file_that_fails_counts_for_what_was_written_before_it)
+{
+	struct inode *f, *g;
+
+	begin("ram:64M");
+	memset(new_data, 'n', sizeof(new_data));
+	f = make(b.root, "f", S_IFREG | 0644);
+	g = make(b.root, "g", S_IFREG | 0644);
+	OK(fs_sync(b.fs));
+	keeping = true;
+	flush_nr = 0;
+	lose_flush = 1;
+	ck_assert_int_eq(fs_write(f, 0, new_data, FLUSH_LEN, 0), FLUSH_LEN);
+	ck_assert_int_eq(fs_write(g, 0, new_data, FLUSH_LEN, 0), FLUSH_LEN);
+	OK(iomap_writeback(&f->file, 0, INT64_MAX, IOMAP_WB_WAIT, 0, NULL));
+	FAILS(fs_fsync(g, false), EIO);
+	lose_flush = 0;
+	OK(blk_flush(b.dev));
+	/* It is dirty again, and written. */
+	OK(fs_fsync(f, false));
+	OK(fs_fsync(g, false));
+	fs_iput(f);
+	fs_iput(g);
+	blk_fault_set(b.dev, NULL, NULL);
+	box_remount(&b, true);
+	assert_consistent(b.fs);
+	assert_old_or_new("f", true);
+	assert_old_or_new("g", true);
+	box_close(&b);
+}
+END_TEST
+
+/* Dropped from the cache in between: what the device does not give back as it was, is lost. */
+START_TEST(what_a_failed_flush_took_and_the_cache_has_not_is_an_error_and_no_old_data)
+{
+	struct inode *f;
+	u8 byte;
+
+	begin("ram:64M");
+	memset(old_data, 'o', sizeof(old_data));
+	memset(new_data, 'n', sizeof(new_data));
+	f = make(b.root, "f", S_IFREG | 0644);
+	ck_assert_int_eq(fs_write(f, 0, old_data, FLUSH_LEN, 0), FLUSH_LEN);
+	OK(fs_sync(b.fs));
+	/* The second one: that of the data. The first is the log's, with the intent. */
+	flush_nr = 0;
+	lose_flush = 2;
+	keeping = true;
+	ck_assert_int_eq(fs_write(f, 0, new_data, FLUSH_LEN, 0), FLUSH_LEN);
+	FAILS(fs_fsync(f, false), EIO);
+	ck_assert(!fs_readonly(b.fs));
+	lose_flush = 0;
+	cache_drop_clean(&f->file.mapping, 0, UINT64_MAX >> SECTOR_SHIFT);
+	FAILS(fs_fsync(f, false), EIO);
+	OK(fs_sync(b.fs));
+	FAILS(fs_read(f, 0, &byte, 1, NULL), EIO);
+	ck_assert_int_eq(fs_write(f, 0, new_data, FLUSH_LEN, 0), FLUSH_LEN);
+	OK(fs_fsync(f, false));
+	fs_iput(f);
+	blk_fault_set(b.dev, NULL, NULL);
+	box_remount(&b, true);
+	assert_consistent(b.fs);
+	assert_old_or_new("f", true);
 	box_close(&b);
 }
 END_TEST
@@ -353,6 +538,15 @@ START_TEST(rename_on_a_full_disk_leaves_both_names_or_works)
 }
 END_TEST
 
+static void add_flush_cases(Suite *s)
+{
+	TCase *tc = tcase_create("flush_cases");
+
+	tcase_add_loop_test(tc, what_a_failed_flush_took_is_written_again_before_an_fsync_succeeds,
+			    0, FLUSH_CASES);
+	suite_add_tcase(s, tc);
+}
+
 int main(void)
 {
 	Suite *s = suite_create("errors");
@@ -360,6 +554,9 @@ int main(void)
 	check_add(s, after_a_failed_commit_every_change_is_refused_until_mounted_again);
 	check_add(s, a_write_error_is_told_by_every_fsync_until_the_data_is_written);
 	check_add(s, a_failed_flush_is_told_and_nothing_counts_as_durable);
+	add_flush_cases(s);
+	check_add(s, the_flush_of_another_file_that_fails_counts_for_what_was_written_before_it);
+	check_add(s, what_a_failed_flush_took_and_the_cache_has_not_is_an_error_and_no_old_data);
 	check_add(s, what_the_device_can_not_read_or_write_is_recorded_with_file_and_address);
 	check_add(s, a_device_that_fails_every_request_is_not_kept_busy_by_recording_it);
 	check_add(s, a_directory_that_cannot_be_read_says_so);
