@@ -185,6 +185,16 @@ else
 	t_skip 'a file that can not be written' 'root may write it'
 fi
 
+# ---- the blocks of the log ----
+mkfs -q --size 64M log.img >/dev/null
+if command -v filefrag >/dev/null && [ "$(stat -f -c %T .)" = ext2/ext3 ]; then
+	# The log lies behind the superblock: what comes first in the image is written and is long.
+	check 'the log starts on written blocks' sh -c "filefrag -v -b4096 log.img |
+		awk '\$1 == \"0:\" { n = \$6 + 0; if (/unwritten/) n = 0 } END { exit n < 1000 }'"
+else
+	t_skip 'the log starts on written blocks' 'the host is not ext4, or no filefrag'
+fi
+
 # ---- a host that is full, and read-only ----
 if [ "$(id -u)" = 0 ] && mkdir host && mount -t tmpfs -o size=16m tmpfs host 2>/dev/null; then
 	check_fails 1 'a full host is refused' mkfs --size 1G host/full.img
