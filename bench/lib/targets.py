@@ -17,6 +17,7 @@ class Target:
     role = 'peer'           # ours, peer (is compared with) or reference (a column beside)
     packages = {}           # command that must be there -> package that brings it
     raw = False             # no file system: the image file itself, direct I/O only
+    on_demand = False       # measured only when --targets names it
     null = False            # a FUSE server with no file system: its file has no contents
 
     def __init__(self, setup):
@@ -110,14 +111,16 @@ class Foliofs(FuseTarget):
     role = 'ours'
     cache = ''
     cache_options = []
+    features = []
 
     def usable(self):
         return all(os.access(self.setup.program(p), os.X_OK)
                    for p in ('foliofs', 'mkfs.foliofs', 'foliofsctl'))
 
     def format(self):
-        shell.run([self.setup.program('mkfs.foliofs'), '-q', '-f', *self.setup.mkfs_args,
-                   self.image], timeout=60)
+        keep = ['-K'] if self.setup.full_image else []
+        shell.run([self.setup.program('mkfs.foliofs'), '-q', '-f', *keep, *self.features,
+                   *self.setup.mkfs_args, self.image], timeout=60)
 
     def command(self):
         options = ','.join([f'cache={self.cache}', *self.setup.mount_options,
@@ -141,6 +144,12 @@ class FoliofsDaemon(Foliofs):
 
 class FoliofsKernel(Foliofs):
     name, cache = 'kernel', 'kernel'
+
+
+class FoliofsNosum(Foliofs):
+    """What checksums of data cost: only measured when it is asked for."""
+    name, cache, on_demand = 'nosum', 'daemon', True
+    features = ['-O', '^datasum']
 
 
 # An image whose blocks exist keeps them: nothing is discarded.
@@ -237,4 +246,5 @@ class Raw(Target):
         return self.image
 
 
-TARGETS = [FoliofsDaemon, FoliofsKernel, Fuse2fs, Ntfs3g, Ext4Loop, XfsLoop, Raw, Null]
+TARGETS = [FoliofsDaemon, FoliofsKernel, FoliofsNosum, Fuse2fs, Ntfs3g, Ext4Loop, XfsLoop,
+           Raw, Null]
