@@ -6,7 +6,7 @@ import json
 import os
 from collections import namedtuple
 
-from lib import shell
+from lib import memory, shell
 from lib.shell import Failed
 
 MIB = 1 << 20
@@ -204,6 +204,22 @@ def big_read(run):
                          run.setup.file_bytes, 'big'))
 
 
+# ---- a working set of one and a half times the memory ----
+
+def over_memory(run):
+    """Reads of a file when there is memory for two thirds of it, caches and daemon together."""
+    limit = run.setup.file_bytes * 2 // 3
+    run.need_data()
+    run.target.unmount()
+    shell.drop_caches()
+    memory.forget()
+    with memory.limited(limit):
+        run.target.limit_memory(limit)
+        run.target.mount()
+        run.fio('read', RAND_READ + BUFFERED, run.setup.file_bytes * 2)
+        return per_s(run.fio('read', RAND_READ + BUFFERED))
+
+
 # ---- many files ----
 
 def create(run):
@@ -271,6 +287,7 @@ FURTHER = [
     Row('direct-write-1', '/s', '4 KiB overwrites, O_DIRECT, depth 1', direct_write_1, 'r', []),
     Row('direct-write-32', '/s', '4 KiB overwrites, O_DIRECT, depth 32', direct_write_32, 'r', []),
     Row('stat-cold', '/s', 'stat of each, nothing cached', stat_cold, '', ['create']),
+    Row('over-memory', '/s', '4 KiB reads, memory for 2/3 of the file', over_memory, '', []),
     Row('create-4k', '/s', 'files of 4 KiB, one fsync of the folder', create_4k, '',
         ['create', 'unlink']),
 ]
@@ -283,5 +300,5 @@ def in_order(rows):
              'direct-read-1-cold', 'direct-read-32-cold', 'direct-read-1-hot', 'direct-read-32-hot',
              'rand-write', 'rand-write-fdatasync', 'rand-write-fsync', 'direct-write-1',
              'direct-write-32', 'create', 'stat-cold', 'stat-hot', 'unlink', 'create-4k',
-             'big-write', 'big-write-p999', 'big-write-max', 'big-read']
+             'big-write', 'big-write-p999', 'big-write-max', 'big-read', 'over-memory']
     return sorted(rows, key=lambda r: order.index(r.name))

@@ -56,6 +56,9 @@ class Target:
     def remount(self, cache_bytes):
         """Mounted again, with a cache of this size where that can be chosen."""
 
+    def limit_memory(self, nr_bytes):
+        """What the next mount may use, the kernel's page cache of its files included."""
+
     def format(self):
         raise NotImplementedError
 
@@ -131,6 +134,11 @@ class Foliofs(FuseTarget):
         self.unmount()
         self.cache_options = [f'cache_size={cache_bytes}']
         self.mount()
+
+    def limit_memory(self, nr_bytes):
+        # With cache=kernel ours is the place of what is dirty and of metadata.
+        share = 8 if self.cache == 'kernel' else 4 / 3
+        self.cache_options = [f'cache_size={int(nr_bytes / share)}']
 
     def drop(self):
         # The kernel's copies first: dropping them may write dirty ones to the daemon.

@@ -60,6 +60,7 @@ struct worker {
 	struct ring *ring;      /* NULL: none; every read is answered at once */
 	struct req_later later;
 	unsigned unreaped;      /* requests since the ring was looked at */
+	bool readable;          /* with reads under way: more requests may be there */
 	u8 *buf;         /* BUF_SIZE, page aligned */
 	u8 *out;         /* REQ_OUT_SIZE */
 	struct duty_share share;
@@ -196,10 +197,13 @@ static ssize_t worker_next(struct worker *w)
 		ring_reap(w->ring, true);
 		return 0;
 	}
+	if (!w->readable) {
+		ring_reap_or_readable(w->ring, w->fd, &w->readable);
+		return 0;
+	}
 	worker_set_nonblock(w, true);
 	n = worker_read(w);
-	if (n == 0)
-		ring_reap_or_readable(w->ring, w->fd);
+	w->readable = n > 0;
 	return n;
 }
 

@@ -57,10 +57,12 @@ static void pending_add(struct errors *er, const struct fs_error *e)
 		er->e[i].time = MAX(er->e[i].time, e->time);
 		return;
 	}
-	if (er->nr < FMT_NR_ERRORS)
-		er->e[er->nr++] = *e;
-	else
-		er->lost += e->count;
+	/* The newest are kept, as on the disk. */
+	if (er->nr == FMT_NR_ERRORS) {
+		er->lost += er->e[0].count;
+		memmove(er->e, er->e + 1, --er->nr * sizeof(er->e[0]));
+	}
+	er->e[er->nr++] = *e;
 }
 
 static void note(void *arg, enum why why, u64 ino, u64 sector)

@@ -447,6 +447,7 @@ static struct ring_req *next_complete(struct ring *r)
 		io_uring_cqe_seen(&r->u, cqe);
 		if (!req) {
 			r->watching = false;
+			r->readable = true;
 			continue;
 		}
 		if (!ring_absorb(r, req, res))
@@ -535,16 +536,19 @@ static void watch(struct ring *r, int fd)
 	r->watching = true;
 }
 
-unsigned ring_reap_or_readable(struct ring *r, int fd)
+unsigned ring_reap_or_readable(struct ring *r, int fd, bool *readable)
 {
 	unsigned nr = finish_settled(r);
 
-	if (nr)
-		return nr;
-	if (!r->watching)
-		watch(r, fd);
-	submit_and_wait(r);
-	return finish_all(r);
+	if (!nr && !r->readable) {
+		if (!r->watching)
+			watch(r, fd);
+		submit_and_wait(r);
+		nr = finish_all(r);
+	}
+	*readable = *readable || r->readable;
+	r->readable = false;
+	return nr;
 }
 
 unsigned ring_in_flight(const struct ring *r)

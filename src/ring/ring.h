@@ -170,10 +170,10 @@ unsigned ring_in_flight(const struct ring *r);
 void ring_settle(void);
 
 /*
- * As ring_reap() with waiting, but returns when fd can be read, too. One descriptor for each ring;
- * that it can be read may be known from earlier and not be true any more.
+ * As ring_reap() with waiting, but returns when fd can be read, too, and sets *readable then. One
+ * descriptor for each ring. Others may have read it meanwhile.
  */
-unsigned ring_reap_or_readable(struct ring *r, int fd);
+unsigned ring_reap_or_readable(struct ring *r, int fd, bool *readable);
 
 /* -------------------------------------------------------------- shared ring */
 

@@ -32,6 +32,7 @@ struct ring {
 	unsigned nr_early;              /* requests with `early` whose done() has not begun */
 	bool settling;                  /* ring_settle() has nothing to do */
 	bool watching;                  /* a poll of the descriptor is under way */
+	bool readable;                  /* it has ended since the last look */
 	bool defer_taskrun;             /* completions appear only when we ask for them */
 	bool has_vector;                /* READV_FIXED, WRITEV_FIXED */
 

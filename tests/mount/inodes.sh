@@ -42,7 +42,7 @@ assert n == $nr, n"
 	check "cache=$mode: few of them are kept in memory ($cached)" \
 		test "$cached" -le $((cached_max + 300))
 	: "${start:?}" "${known:?}" "${cached:?}" "${bytes:?}"
-	room=$((cached * 800 + known * bytes_known))
+	room=$((cached * 832 + known * bytes_known))
 	check "cache=$mode: they take at most $bytes_known bytes each ($((bytes - start)) in all)" \
 		test $((bytes - start)) -le $room
 	check "cache=$mode: what the kernel forgets is forgotten, to the last inode" \

@@ -362,14 +362,18 @@ END_TEST
 
 START_TEST(a_descriptor_that_can_be_read_ends_the_wait)
 {
+	bool readable = false;
 	struct ring *r;
 	int fd[2];
 
 	ck_assert_int_eq(pipe(fd), 0);
 	ck_assert_int_eq(ring_local(&r), 0);
 	ck_assert_int_eq(write(fd[1], "x", 1), 1);
-	ck_assert_uint_eq(ring_reap_or_readable(r, fd[0]), 0);
-	ck_assert_uint_eq(ring_reap_or_readable(r, fd[0]), 0);
+	ck_assert_uint_eq(ring_reap_or_readable(r, fd[0], &readable), 0);
+	ck_assert(readable);
+	readable = false;
+	ck_assert_uint_eq(ring_reap_or_readable(r, fd[0], &readable), 0);
+	ck_assert(readable);
 	/* What the poll left behind is no request. */
 	ck_assert_uint_eq(ring_reap(r, true), 0);
 	close(fd[0]);
@@ -383,6 +387,7 @@ START_TEST(a_request_ends_the_wait_for_a_descriptor)
 	struct iovec iov = { arena, 4096 };
 	struct ring_req req = { .op = RING_READ, .file = handle, .iov = &iov, .nr_iov = 1,
 				.early = true, .done = t_count_done, .arg = &done };
+	bool readable = false;
 	struct ring *r;
 	int fd[2];
 
@@ -390,9 +395,10 @@ START_TEST(a_request_ends_the_wait_for_a_descriptor)
 	ck_assert_int_eq(ring_local(&r), 0);
 	ring_queue(r, &req);
 	while (!nr)
-		nr = ring_reap_or_readable(r, fd[0]);
+		nr = ring_reap_or_readable(r, fd[0], &readable);
 	ck_assert_uint_eq(nr, 1);
 	ck_assert_uint_eq(done, 1);
+	ck_assert(!readable);
 	close(fd[0]);
 	close(fd[1]);
 }
