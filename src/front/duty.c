@@ -89,7 +89,7 @@ static void park(struct duty_share *s)
 
 	add(&d->parked, 1);
 	/* Whoever went off duty just now may not have seen this thread parked. */
-	/* The token first: left behind by the one it was for, it would keep others from being called. */
+	/* The token first: if the one it was for left it, nobody else would be called. */
 	while (!take_one(&d->tokens, 0) && get(&d->receiving) > 0 && !get(&d->stopping))
 		futex_wait(&d->tokens, 0, -1);
 	__atomic_fetch_sub(&d->parked, 1, __ATOMIC_SEQ_CST);
