@@ -278,6 +278,9 @@ static int handle(struct req *rq, const struct op_row *op)
 	if (is_refused(rq->front, rq->in->opcode))
 		return -EIO;
 	err = op->handler(rq);
+	/* It was shut down meanwhile. */
+	if (err == -EROFS && is_refused(rq->front, rq->in->opcode))
+		err = -EIO;
 	if (err || !(o->sync || o->dirsync))
 		return err;
 	err = make_durable(rq);

@@ -383,8 +383,9 @@ int file_retry_lost(struct inode *ip)
 	mutex_unlock(&ip->state);
 	if (!lost)
 		return 0;
-	if (fs_readonly(ip->fs))
-		return -EROFS;
+	r = fs_may_change(ip->fs);
+	if (r)
+		return r;
 	rwlock_wrlock(&ip->lock);
 	r = retry_all(ip);
 	rwlock_unlock(&ip->lock);

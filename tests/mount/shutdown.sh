@@ -36,6 +36,7 @@ try:
                 os.fsync(f.fileno())
             f.seek(0)
 except OSError as e:
+    print(e, file=sys.stderr)
     sys.exit(0 if e.errno == 5 else 1)
 PY
 
