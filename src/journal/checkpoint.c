@@ -479,7 +479,7 @@ static int checkpoint_for(struct jnl *j, u64 bytes, u64 keep)
 	mutex_unlock(&j->lock);
 	used = nr < j->ring_nr ? j->ring_nr - nr : 0;
 	return checkpoint_to(j, MIN(used, checkpoint_down_to(j->ring_nr)),
-			     MIN(dirty, checkpoint_down_to(j->dirty_max)));
+			     MIN(dirty, checkpoint_down_to(j->dirty_share)));
 }
 
 int jnl_make_room(struct jnl *j, u64 bytes, u64 keep)

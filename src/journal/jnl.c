@@ -22,7 +22,8 @@ static void jnl_limits(struct jnl *j)
 {
 	u64 ring = j->ring_nr * SECTOR_SIZE;
 
-	j->dirty_max = MAX((u64)DIRTY_BYTES_MIN, mem_total_bytes() / 4);
+	j->dirty_share = mem_total_bytes() / 4;
+	j->dirty_max = MAX((u64)DIRTY_BYTES_MIN, j->dirty_share);
 	j->txn_max = MIN(MIN(ring / 2, (u64)TXN_BYTES_MAX), j->dirty_max);
 }
 

@@ -131,7 +131,8 @@ struct jnl {
 	struct txn *running;
 	struct jnl_bufs dirty;          /* in order of first_seq */
 	u64 dirty_bytes;
-	u64 dirty_max;                  /* more is checkpointed before a handle may add */
+	u64 dirty_share;                /* of the cache; more is checkpointed first */
+	u64 dirty_max;                  /* the same for a handle that needs more than that */
 	struct lives live;
 	struct busy_tree busy;
 	u64 nr_busy;

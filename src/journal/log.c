@@ -44,6 +44,17 @@ int jnl_log_read(struct blk_dev *dev, const struct fmt_geo *geo, u64 pos, void *
 	return r;
 }
 
+/*
+ * A cache so small that its share does not hold what the largest handle changes gives more to such
+ * a handle, once few other buffers are changed: what stays pinned is not there for file data.
+ */
+static bool has_memory(const struct jnl *j, u64 bytes)
+{
+	return j->dirty_bytes + bytes <= j->dirty_share ||
+	       (j->dirty_bytes <= checkpoint_down_to(j->dirty_share) &&
+		j->dirty_bytes + bytes <= j->dirty_max);
+}
+
 bool jnl_log_has_room(struct jnl *j, u64 bytes, u64 keep, bool reserved)
 {
 	struct txn *t = j->running;
@@ -54,7 +65,7 @@ bool jnl_log_has_room(struct jnl *j, u64 bytes, u64 keep, bool reserved)
 		return false;
 	if (j->used + nr + (reserved ? 0 : j->intent_reserve + keep) >= j->ring_nr)
 		return false;
-	return reserved || j->dirty_bytes + bytes <= j->dirty_max;
+	return reserved || has_memory(j, bytes);
 }
 
 static void header_fill(const struct jnl *j, bool clean, u64 addr, struct fmt_jnl_head *h)

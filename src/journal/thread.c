@@ -32,7 +32,7 @@ static bool wants_checkpoint(const struct jnl *j)
 	if (j->retry_ns && now_ns() < j->retry_ns)
 		return false;
 	return j->kick || j->used > checkpoint_from(j->ring_nr) ||
-	       j->dirty_bytes > checkpoint_from(j->dirty_max);
+	       j->dirty_bytes > checkpoint_from(j->dirty_share);
 }
 
 void jnl_thread_look(struct jnl *j)
@@ -68,7 +68,7 @@ static void thread_work(struct jnl *j, bool commit, bool checkpoint, bool all)
 	}
 	if (checkpoint)
 		checkpoint_to(j, all ? 0 : checkpoint_down_to(j->ring_nr),
-			      all ? 0 : checkpoint_down_to(j->dirty_max));
+			      all ? 0 : checkpoint_down_to(j->dirty_share));
 }
 
 static void *thread_main(void *arg)

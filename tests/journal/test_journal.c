@@ -5,6 +5,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "blk/sim.h"
+#include "cache/cache_priv.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -13,9 +14,9 @@
 static struct bank *bank;
 static struct blk_dev *dev;
 
-static void setup_log(u64 sectors)
+static void setup_with(u64 cache_bytes, u64 sectors)
 {
-	struct cache_config cfg = { .bytes = 4u << 20, .max_order = 0xff };
+	struct cache_config cfg = { .bytes = cache_bytes, .max_order = 0xff };
 	struct sim_opts so = { .sectors = sectors, .record = true };
 
 	ck_assert_int_eq(cache_init(&cfg), 0);
@@ -27,7 +28,7 @@ static void setup_log(u64 sectors)
 
 static void setup(void)
 {
-	setup_log(12288);
+	setup_with(4u << 20, 12288);
 }
 
 static void teardown(void)
@@ -126,16 +127,25 @@ END_TEST
 /* Changes one entry more than it names, if `more`. */
 struct part { struct set set; bool more; };
 
+static int edit_named(struct view *v, const struct part *p, struct fmt_map **m)
+{
+	int r = view_edit_part(v, account(p->set.i), FMT_KIND_MAP, (void **)m);
+
+	if (r)
+		return r;
+	view_touch(v, *m, offsetof(struct fmt_map, entry[5]), sizeof((*m)->entry[5]));
+	(*m)->entry[5] = put32(p->set.value);
+	return 0;
+}
+
 static int body_part(struct view *v, void *arg)
 {
 	struct part *p = arg;
 	struct fmt_map *m;
-	int r = view_edit_part(v, account(p->set.i), FMT_KIND_MAP, (void **)&m);
+	int r = edit_named(v, p, &m);
 
 	if (r)
 		return r;
-	view_touch(v, m, offsetof(struct fmt_map, entry[5]), sizeof(m->entry[5]));
-	m->entry[5] = put32(p->set.value);
 	if (p->more)
 		m->entry[500] = put32(p->set.value);
 	return p->set.error;
@@ -338,18 +348,39 @@ START_TEST(a_log_much_smaller_than_the_changes_makes_room_by_checkpoints)
 }
 END_TEST
 
+static int body_new(struct view *v, void *arg)
+{
+	const struct set *s = arg;
+	void *fresh;
+
+	return view_new(v, account(s->i), FMT_KIND_MAP, 0, &fresh);
+}
+
+/* Pinned buffers are lost to file data, however long the log is. */
+START_TEST(changed_buffers_leave_three_quarters_of_the_smallest_cache)
+{
+	struct set s = { .i = BANK_SECTORS };
+
+	setup_with(1u << 20, 262144);
+	for (; s.i < 200; s.i++) {
+		ck_assert_int_eq(jnl_run(bank->j, 1, body_new, &s, NULL), 0);
+		ck_assert_uint_le(folio_pinned_bytes(), mem_total_bytes() / 4);
+	}
+	ck_assert_int_eq(jnl_close(bank->j, false), 0);
+	teardown();
+}
+END_TEST
+
 /* Changes a buffer, then gives it up or makes it anew, then fails. */
 static int body_give_up(struct view *v, void *arg)
 {
 	const struct part *p = arg;
 	struct fmt_map *m;
 	void *fresh;
-	int r = view_edit_part(v, account(p->set.i), FMT_KIND_MAP, (void **)&m);
+	int r = edit_named(v, p, &m);
 
 	if (r)
 		return r;
-	view_touch(v, m, offsetof(struct fmt_map, entry[5]), sizeof(m->entry[5]));
-	m->entry[5] = put32(p->set.value);
 	if (p->more)
 		view_forget(v, account(p->set.i), FMT_KIND_MAP);
 	r = view_new(v, account(p->set.i), FMT_KIND_MAP, 0, &fresh);
@@ -483,6 +514,7 @@ int main(void)
 	check_add(s, a_failed_commit_makes_the_journal_read_only);
 	check_add(s, a_buffer_that_cannot_be_read_fails_the_run_alone);
 	check_add(s, a_damaged_buffer_is_refused);
+	check_add(s, changed_buffers_leave_three_quarters_of_the_smallest_cache);
 	check_add(s, a_log_much_smaller_than_the_changes_makes_room_by_checkpoints);
 	check_add(s, readers_never_see_half_a_handle_whatever_commits_and_checkpoints_do);
 	return check_main(s);
