@@ -51,19 +51,16 @@ static int lost_add(struct lost *l, const struct lost_node *n)
 	return 0;
 }
 
+static int addr_cmp(const void *a, const void *b)
+{
+	u64 x = *(const u64 *)a, y = ((const struct lost_node *)b)->addr;
+
+	return (x > y) - (x < y);
+}
+
 struct lost_node *lost_find(struct lost *l, u64 addr)
 {
-	u64 lo = 0, hi = l->nr;
-
-	while (lo < hi) {
-		u64 mid = lo + (hi - lo) / 2;
-
-		if (l->n[mid].addr < addr)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	return lo < l->nr && l->n[lo].addr == addr ? &l->n[lo] : NULL;
+	return l->nr ? bsearch(&addr, l->n, l->nr, sizeof(*l->n), addr_cmp) : NULL;
 }
 
 /* ---- looking ---- */

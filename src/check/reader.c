@@ -96,23 +96,6 @@ void reader_fini(struct reader *r)
 	r->window = NULL;
 }
 
-struct get_arg {
-	u64 addr;
-	enum fmt_kind kind;
-	void *buf;
-};
-
-static int get_body(struct view *v, void *arg)
-{
-	struct get_arg *a = arg;
-	const void *p;
-	int r = view_get(v, a->addr, a->kind, &p);
-
-	if (!r)
-		memcpy(a->buf, p, fmt_kind_sectors(a->kind) * SECTOR_SIZE);
-	return r;
-}
-
 static int get_in_place(struct reader *r, u64 addr, enum fmt_kind k, void *buf)
 {
 	u32 nr = fmt_kind_sectors(k);
@@ -130,14 +113,13 @@ static int get_in_place(struct reader *r, u64 addr, enum fmt_kind k, void *buf)
 
 int reader_get(struct reader *r, u64 addr, enum fmt_kind k, void *buf)
 {
-	struct get_arg a = { addr, k, buf };
 	int err;
 
 	if (addr + fmt_kind_sectors(k) > r->geo->nr_sectors)
 		return -EUCLEAN;
 	if (!r->jnl)
 		return get_in_place(r, addr, k, buf);
-	err = jnl_read(r->jnl, get_body, &a);
+	err = jnl_copy(r->jnl, addr, k, buf);
 	return err ? err : fmt_content_check(buf, k, r->geo);
 }
 

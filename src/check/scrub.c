@@ -123,29 +123,10 @@ static int supers(struct scrub *s)
 	return r;
 }
 
-struct copy_arg {
-	u64 addr;
-	enum fmt_kind kind;
-	void *to;
-};
-
-static int copy_body(struct view *v, void *arg)
-{
-	struct copy_arg *a = arg;
-	const void *buf;
-	int r = view_get(v, a->addr, a->kind, &buf);
-
-	if (!r)
-		memcpy(a->to, buf, fmt_kind_sectors(a->kind) * SECTOR_SIZE);
-	return r;
-}
-
 /* The published content; damaged metadata is found by verify(). */
 static int published(struct scrub *s, u64 addr, enum fmt_kind k, void *to)
 {
-	struct copy_arg a = { addr, k, to };
-
-	return jnl_read(s->jnl, copy_body, &a);
+	return jnl_copy(s->jnl, addr, k, to);
 }
 
 static int group_parts(struct scrub *s, u32 group, const struct fmt_group *gd)

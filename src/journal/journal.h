@@ -138,6 +138,8 @@ void *view_host(struct view *v);
 /* ---- runs ---- */
 
 int jnl_read(struct jnl *j, jnl_body body, void *arg);
+/* A published buffer, copied: to has room for one of its kind. */
+int jnl_copy(struct jnl *j, u64 addr, enum fmt_kind kind, void *to);
 /*
  * credits: the most buffers that the body may edit or create. JNL_CREDITS_MAX at most; a body that
  * needs more must be split. *seq (may be NULL) gets the transaction the changes went into; it is

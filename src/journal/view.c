@@ -617,6 +617,30 @@ int jnl_read(struct jnl *j, jnl_body body, void *arg)
 	return r;
 }
 
+struct copy {
+	u64 addr;
+	enum fmt_kind kind;
+	void *to;
+};
+
+static int copy_body(struct view *v, void *arg)
+{
+	struct copy *c = arg;
+	const void *buf;
+	int r = view_get(v, c->addr, c->kind, &buf);
+
+	if (!r)
+		memcpy(c->to, buf, fmt_kind_sectors(c->kind) * SECTOR_SIZE);
+	return r;
+}
+
+int jnl_copy(struct jnl *j, u64 addr, enum fmt_kind kind, void *to)
+{
+	struct copy c = { addr, kind, to };
+
+	return jnl_read(j, copy_body, &c);
+}
+
 /* ---- publishing ---- */
 
 static struct jnl_buf *entry_attach(struct jnl *j, struct entry *e)
