@@ -27,6 +27,15 @@ static inline struct timespec now_real(void)
 	return ts;
 }
 
+/* The same as of the kernel's last tick: never later than what the kernel stamps with. */
+static inline struct timespec now_real_coarse(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_REALTIME_COARSE, &ts);
+	return ts;
+}
+
 /* Sleeps the whole time, signals or not. */
 void sleep_ns(u64 ns);
 

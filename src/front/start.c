@@ -191,6 +191,7 @@ static int mount_fs(struct front *fr)
 		.atime = o->atime == FRONT_NOATIME ? FS_NOATIME :
 			 o->atime == FRONT_STRICTATIME ? FS_STRICTATIME : FS_RELATIME,
 		.nodiratime = o->nodiratime,
+		.kernel_times = o->cache == FRONT_CACHE_KERNEL,
 		.on_readonly = became_readonly,
 		.arg = fr,
 	};

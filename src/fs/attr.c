@@ -94,7 +94,7 @@ void inode_touch_atime(struct inode *ip)
 
 	if (ip->fs->opts.atime == FS_NOATIME || fs_readonly(ip->fs))
 		return;
-	now = fs_now();
+	now = fs_now(ip->fs);
 	mutex_lock(&ip->state);
 	wanted = atime_wanted(ip, now);
 	if (wanted)
@@ -114,11 +114,12 @@ static u32 without_suid(u32 mode)
 
 void inode_touch_write(struct inode *ip, bool kill_suid)
 {
-	struct timespec now = fs_now();
+	struct timespec now = fs_now(ip->fs);
 	u32 how = INODE_DIRTY_TIME, mode;
 
 	mutex_lock(&ip->state);
-	ip->attr.mtime = ip->attr.ctime = now;
+	if (!ip->fs->opts.kernel_times || (ip->attr.flags & FMT_IFLAG_SYNC))
+		ip->attr.mtime = ip->attr.ctime = now;
 	mode = kill_suid ? without_suid(ip->attr.mode) : ip->attr.mode;
 	if (mode != ip->attr.mode)
 		how |= INODE_DIRTY_ATTR;
@@ -170,6 +171,12 @@ static u32 new_mode(const struct ino_attr *old, const struct fs_attr *a)
 	else if (a->valid & (FS_ATTR_UID | FS_ATTR_GID | FS_ATTR_KILL_SUID))
 		mode = without_suid(mode);
 	return mode;
+}
+
+/* Contents and who changed them are the kernel's to stamp, if it does so at all. */
+static bool stamped_by_kernel(const struct fs *fs, const struct fs_attr *a)
+{
+	return fs->opts.kernel_times && !(a->valid & ~(u32)(FS_ATTR_SIZE | FS_ATTR_KILL_SUID));
 }
 
 static void set_times(struct ino_attr *to, const struct fs_attr *a, struct timespec now)
@@ -224,7 +231,8 @@ static int set_locked(struct inode *ip, const struct fs_attr *a)
 			at->uid = a->uid;
 		if (a->valid & FS_ATTR_GID)
 			at->gid = a->gid;
-		set_times(at, a, fs_now());
+		if (!stamped_by_kernel(ip->fs, a))
+			set_times(at, a, fs_now(ip->fs));
 	}
 	mutex_unlock(&ip->state);
 	if (r == 0)

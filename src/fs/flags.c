@@ -34,7 +34,7 @@ int fs_set_flags(struct inode *ip, u32 flags)
 	mutex_lock(&ip->state);
 	if ((ip->attr.flags & FS_FLAGS_ALL) != flags) {
 		ip->attr.flags = (ip->attr.flags & ~(u32)FS_FLAGS_ALL) | flags;
-		ip->attr.ctime = fs_now();
+		ip->attr.ctime = fs_now(ip->fs);
 		how = INODE_DIRTY_ATTR;
 	}
 	mutex_unlock(&ip->state);

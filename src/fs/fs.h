@@ -44,6 +44,13 @@ struct fs_opts {
 	u64 log_data;
 	enum { FS_RELATIME, FS_NOATIME, FS_STRICTATIME } atime;
 	bool nodiratime;       /* FS_NOATIME for directories */
+	/*
+	 * The kernel's page cache owns the times of changed contents: they come by fs_setattr(),
+	 * if they differ from those that it sent last, so nothing else may set them meanwhile.
+	 * All other times are taken from its clock, so as not to be later than what it sends.
+	 * Files with FS_FLAG_SYNC do not go through that cache.
+	 */
+	bool kernel_times;
 	void (*on_readonly)(void *arg, int error);
 	void *arg;
 };

@@ -24,9 +24,9 @@
 #include "base/time.h"
 #include "fs/inode.h"
 
-struct timespec fs_now(void)
+struct timespec fs_now(const struct fs *fs)
 {
-	return now_real();
+	return fs->opts.kernel_times ? now_real_coarse() : now_real();
 }
 
 /* ---- the object ---- */

@@ -174,7 +174,7 @@ int inode_store_old(struct inode *ip, u64 age_ns);    /* if dirty for at least t
 int inode_get_item(struct view *v, u64 ino, const struct fmt_inode **item, const void **inl,
 		   u32 *inl_len);
 void inode_note_seq(struct inode *ip, u64 seq, bool data_too); /* after jnl_run */
-struct timespec fs_now(void);
+struct timespec fs_now(const struct fs *fs);             /* by the clock of kernel_times */
 /*
  * The item's fixed part. inline_len > 0 or inl: what follows in the item (INLINE files,
  * symlinks).

@@ -208,7 +208,7 @@ static int create(struct create *c, struct inode **out)
 	c->ip = inode_new(fs, 0);
 	if (!c->ip)
 		return -ENOMEM;
-	c->now = fs_now();
+	c->now = fs_now(fs);
 	c->attr.atime = c->attr.mtime = c->attr.ctime = c->attr.btime = c->now;
 	c->attr.nlink = c->no_name ? 0 : S_ISDIR(c->mode) ? 2 : 1;
 	rwlock_wrlock(&dir->lock);
@@ -374,7 +374,7 @@ static int link_body(struct view *v, void *arg)
 
 int fs_link(struct inode *ip, struct inode *dir, const char *name, size_t len)
 {
-	struct change c = { .ip = ip, .now = fs_now() };
+	struct change c = { .ip = ip, .now = fs_now(ip->fs) };
 	struct dir_locks locks;
 	int r;
 
@@ -445,7 +445,7 @@ static int remove_once(struct change *c)
 
 static int remove_name(struct inode *dir, const char *name, size_t len, bool rmdir)
 {
-	struct change c = { .rmdir = rmdir, .now = fs_now() };
+	struct change c = { .rmdir = rmdir, .now = fs_now(dir->fs) };
 	int r = fs_may_change(dir->fs);
 
 	if (r || (r = dir_name_init(&c.name, dir, name, len)))

@@ -298,7 +298,7 @@ int fs_rename(struct inode *sdir, const char *sname, size_t slen, struct inode *
 	      const char *dname, size_t dlen, unsigned flags, struct fs_cred cred)
 {
 	const unsigned others = FS_RENAME_NOREPLACE | FS_RENAME_WHITEOUT;
-	struct rename m = { .flags = flags, .cred = cred, .now = fs_now() };
+	struct rename m = { .flags = flags, .cred = cred, .now = fs_now(sdir->fs) };
 	int r;
 
 	if (flags & ~(others | FS_RENAME_EXCHANGE))

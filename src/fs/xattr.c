@@ -422,7 +422,7 @@ int fs_setxattr(struct inode *ip, const char *name, const void *val, size_t size
 	x.val = val;
 	x.val_len = (u32)size;
 	x.flags = flags;
-	x.now = fs_now();
+	x.now = fs_now(ip->fs);
 	rwlock_wrlock(&ip->lock);
 	r = space_run(ip->fs->jnl, XATTR_CREDITS(CHUNKS_MAX), set_body, &x, NULL);
 	rwlock_unlock(&ip->lock);
@@ -460,7 +460,7 @@ int fs_removexattr(struct inode *ip, const char *name)
 		return r;
 	if (!count(ip))
 		return -ENODATA;
-	x.now = fs_now();
+	x.now = fs_now(ip->fs);
 	rwlock_wrlock(&ip->lock);
 	r = space_run(ip->fs->jnl, XATTR_CREDITS(CHUNKS_MAX), remove_body, &x, NULL);
 	rwlock_unlock(&ip->lock);
@@ -508,6 +508,6 @@ int xattr_chmod_locked(struct inode *ip, u32 mode)
 	c.x.ip = ip;
 	c.x.buf = c.acl;
 	c.x.size = sizeof(c.acl);
-	c.x.now = fs_now();
+	c.x.now = fs_now(ip->fs);
 	return jnl_run(ip->fs->jnl, BTREE_CREDITS + 4, chmod_body, &c, NULL);
 }

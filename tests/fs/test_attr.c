@@ -175,12 +175,12 @@ START_TEST(relatime_follows_changes_and_days)
 	set_old_times(f, 100, 50);           /* long ago */
 	inode_touch_atime(f);
 	ck_assert_int_gt(now_stat().st_atim.tv_sec, 100);
-	set_old_times(f, fs_now().tv_sec - 60, 50);
+	set_old_times(f, fs_now(b.fs).tv_sec - 60, 50);
 	inode_touch_atime(f);                /* read after the change, a minute ago */
-	ck_assert_int_lt(now_stat().st_atim.tv_sec, fs_now().tv_sec - 30);
-	set_old_times(f, fs_now().tv_sec - 60, fs_now().tv_sec - 50);
+	ck_assert_int_lt(now_stat().st_atim.tv_sec, fs_now(b.fs).tv_sec - 30);
+	set_old_times(f, fs_now(b.fs).tv_sec - 60, fs_now(b.fs).tv_sec - 50);
 	inode_touch_atime(f);                /* changed since it was read */
-	ck_assert_int_gt(now_stat().st_atim.tv_sec, fs_now().tv_sec - 30);
+	ck_assert_int_gt(now_stat().st_atim.tv_sec, fs_now(b.fs).tv_sec - 30);
 	end();
 }
 END_TEST
@@ -218,9 +218,9 @@ END_TEST
 START_TEST(strictatime_always_moves_it)
 {
 	begin_with(FS_STRICTATIME);
-	set_old_times(f, fs_now().tv_sec - 60, 50);
+	set_old_times(f, fs_now(b.fs).tv_sec - 60, 50);
 	inode_touch_atime(f);
-	ck_assert_int_gt(now_stat().st_atim.tv_sec, fs_now().tv_sec - 30);
+	ck_assert_int_gt(now_stat().st_atim.tv_sec, fs_now(b.fs).tv_sec - 30);
 	end();
 }
 END_TEST
@@ -303,6 +303,45 @@ START_TEST(a_file_with_data_never_shows_no_blocks)
 }
 END_TEST
 
+START_TEST(times_of_contents_are_left_to_a_kernel_that_stamps_them)
+{
+	struct fs_attr cut = { .valid = FS_ATTR_SIZE | FS_ATTR_KILL_SUID };
+	struct fs_attr mode = { .valid = FS_ATTR_MODE, .mode = 0600 };
+
+	begin();
+	set_old_times(f, 100, 50);
+	b.fs->opts.kernel_times = true;
+	ck_assert_int_eq(fs_write(f, 0, "abc", 3, 0), 3);
+	OK(fs_setattr(f, &cut));
+	OK(fs_fallocate(f, 0, 0, 8192));
+	ck_assert_int_eq(now_stat().st_mtim.tv_sec, 50);
+	ck_assert_int_eq(now_stat().st_ctim.tv_sec, 50);
+	OK(fs_setattr(f, &mode));
+	ck_assert_int_eq(now_stat().st_mtim.tv_sec, 50);
+	ck_assert_int_gt(now_stat().st_ctim.tv_sec, 50);
+	end();
+}
+END_TEST
+
+/* What the kernel sends of the same tick is then not older than what is stored. */
+START_TEST(a_stamp_is_not_later_than_the_clock_of_the_kernel)
+{
+	struct fs_attr mode = { .valid = FS_ATTR_MODE, .mode = 0600 };
+	struct timespec kernel, stamp;
+
+	begin();
+	b.fs->opts.kernel_times = true;
+	for (int i = 0; i < 100; i++) {
+		OK(fs_setattr(f, &mode));
+		stamp = now_stat().st_ctim;
+		clock_gettime(CLOCK_REALTIME_COARSE, &kernel);
+		ck_assert(stamp.tv_sec < kernel.tv_sec ||
+			  (stamp.tv_sec == kernel.tv_sec && stamp.tv_nsec <= kernel.tv_nsec));
+	}
+	end();
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("attr");
@@ -321,6 +360,8 @@ int main(void)
 	check_add(s, times_of_directories_follow_their_names);
 	check_add(s, immutable_and_append_only_inodes_refuse_changes);
 	check_add(s, bad_times_are_refused);
+	check_add(s, times_of_contents_are_left_to_a_kernel_that_stamps_them);
+	check_add(s, a_stamp_is_not_later_than_the_clock_of_the_kernel);
 	check_add(s, a_file_with_data_never_shows_no_blocks);
 	return check_main(s);
 }

@@ -505,6 +505,34 @@ def an_emptied_directory_gives_its_space_back():
 
 
 @rule(served=True)
+def times_of_files_changed_twice_in_a_moment_are_the_same_after_a_remount():
+    for i in range(300):
+        fd = os.open("f%d" % i, os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
+        os.write(fd, b"x" * 100)
+        how = i % 4
+        if how == 0:
+            os.close(os.open("f%d" % i, os.O_WRONLY | os.O_TRUNC))
+        elif how == 1:
+            os.posix_fallocate(fd, 0, 8192)
+        elif how == 2:
+            os.ftruncate(fd, 10)
+        else:
+            src = os.open("f0", os.O_RDONLY)
+            os.write(fd, b"y")
+            os.copy_file_range(src, fd, 50, 0, 0)
+            os.close(src)
+        os.close(fd)
+
+    def state():
+        return [times("f%d" % i)[1:] for i in range(300)]
+    before = state()
+    remount()
+    after = state()
+    odd = [(i % 4, b, a) for i, (b, a) in enumerate(zip(before, after)) if a != b]
+    assert not odd, (len(odd), odd[0])
+
+
+@rule(served=True)
 def names_links_and_times_are_the_same_after_a_remount():
     put("a", b"1")
     os.link("a", "b")
