@@ -20,21 +20,26 @@
  *  4. shift falls by 4 from level to level and is 0 in leaves.
  *  5. Memory of nodes stays memory of nodes until index_fini(): index_lookup() may read a node that
  *     was freed meanwhile and reused, in whatever mapping. All pointers it finds are nodes or
- *     folios, and every step goes to a lower shift, so it ends; its caller verifies what it got.
+ *     folios, and it takes at most as many steps as its root has levels; its caller verifies what
+ *     it got.
  */
 #include "cache/index.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "base/err.h"
+#include "base/log.h"
 #include "cache/cache_priv.h"
 
 #define NODE_SHIFT_STEP 4u
 #define NODE_SLOTS (1u << NODE_SHIFT_STEP)
 #define SHIFT_MAX 60u
 #define LEVELS_MAX 16u
-#define SLAB_NODES 512u
+#define SLAB_BYTES (64u << 10)
+#define SLAB_HUGE (2u << 20)      /* when there are as many already: a huge page each */
 
 struct cache_node {
 	void *slot[NODE_SLOTS]; /* atomic */
@@ -45,14 +50,14 @@ struct cache_node {
 
 struct slab {
 	struct slab *next;
-	struct cache_node node[SLAB_NODES];
+	struct cache_node node[];
 };
 
 static struct {
 	struct mutex lock;
 	struct cache_node *spare;  /* linked by slot[0], tagged: late readers follow it */
 	struct slab *slabs;
-	u64 nr_slabs;              /* atomic */
+	u64 bytes;                 /* of all slabs, atomic */
 	u64 nr_used;               /* atomic */
 } pool = { .lock = MUTEX_INIT(RANK_MEM) };
 
@@ -111,19 +116,32 @@ static unsigned order_slots(unsigned order)
 
 /* ---- nodes ---- */
 
+/* Zeroed. With many nodes a lookup would feel that each lies in another page. */
+static struct slab *slab_new(size_t bytes)
+{
+	struct slab *s = aligned_alloc(bytes, bytes);
+
+	if (!s)
+		return NULL;
+	if (bytes == SLAB_HUGE && madvise(s, bytes, MADV_HUGEPAGE))
+		log_debug("nodes of the cache get no huge pages: %s", err_text(errno));
+	return memset(s, 0, bytes);
+}
+
 static bool pool_grow(void)
 {
-	struct slab *s = calloc(1, sizeof(*s));
+	size_t bytes = pool.bytes < SLAB_HUGE ? SLAB_BYTES : SLAB_HUGE;
+	struct slab *s = slab_new(bytes);
 
 	if (!s)
 		return false;
-	for (u32 i = 0; i < SLAB_NODES; i++) {
+	for (size_t i = 0; i < (bytes - sizeof(*s)) / sizeof(s->node[0]); i++) {
 		s->node[i].slot[0] = pool.spare ? node_entry(pool.spare) : NULL;
 		pool.spare = &s->node[i];
 	}
 	s->next = pool.slabs;
 	pool.slabs = s;
-	__atomic_store_n(&pool.nr_slabs, pool.nr_slabs + 1, __ATOMIC_RELAXED);
+	__atomic_store_n(&pool.bytes, pool.bytes + bytes, __ATOMIC_RELAXED);
 	return true;
 }
 
@@ -159,7 +177,7 @@ static void node_free(struct cache_node *n)
 
 u64 index_bytes(void)
 {
-	return __atomic_load_n(&pool.nr_slabs, __ATOMIC_RELAXED) * sizeof(struct slab);
+	return __atomic_load_n(&pool.bytes, __ATOMIC_RELAXED);
 }
 
 u64 index_nodes(void)
@@ -177,7 +195,7 @@ void index_fini(void)
 		free(s);
 	}
 	pool.spare = NULL;
-	pool.nr_slabs = 0;
+	pool.bytes = 0;
 }
 
 /* ---- lookup ---- */
@@ -185,23 +203,23 @@ void index_fini(void)
 struct folio *index_lookup(const struct mapping *m, u64 sector)
 {
 	struct cache_node *n = __atomic_load_n(&m->root, __ATOMIC_ACQUIRE);
-	unsigned shift, below;
+	unsigned shift;
+	void *entry;
 
 	if (!n)
 		return NULL;
 	shift = __atomic_load_n(&n->shift, __ATOMIC_ACQUIRE);
 	if (!covers(shift, sector))
 		return NULL;
+	/* Only the root is asked for its level: in a lower node that would be a second cache line. */
 	for (;;) {
-		void *entry = slot_load(n, slot_of(sector, shift));
-
+		entry = slot_load(n, slot_of(sector, shift));
 		if (!is_node(entry))
 			return entry;
-		n = to_node(entry);
-		below = __atomic_load_n(&n->shift, __ATOMIC_ACQUIRE);
-		if (below >= shift)
+		if (shift == 0)
 			return NULL;
-		shift = below;
+		n = to_node(entry);
+		shift -= NODE_SHIFT_STEP;
 	}
 }
 
