@@ -211,7 +211,7 @@ struct folio *index_lookup(const struct mapping *m, u64 sector)
 	shift = __atomic_load_n(&n->shift, __ATOMIC_ACQUIRE);
 	if (!covers(shift, sector))
 		return NULL;
-	/* Only the root is asked for its level: in a lower node that would be a second cache line. */
+	/* Only the root is asked for its level: it would be a second cache line of each node. */
 	for (;;) {
 		entry = slot_load(n, slot_of(sector, shift));
 		if (!is_node(entry))
