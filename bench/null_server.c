@@ -1,7 +1,8 @@
 /*
  * bench_null MOUNTPOINT MIB: a FUSE server with no file system behind it.
  *
- * One file, "data", of MIB MiB in memory, read and written directly (past the kernel's page cache)
+ * One file, "data", of MIB MiB in memory, in whole pages as any cache keeps it (docs/PERFORMANCE.md
+ * says why that counts), read and written directly (past the kernel's page cache)
  * by libfuse's own multi-threaded loop with a cloned device for each thread. What it needs for a
  * request is what FUSE itself and the usual way to serve it cost.
  */
@@ -14,6 +15,7 @@
 #include <sys/stat.h>
 
 #define FILE_INO 2
+#define PAGE 4096
 #define VALID_S 3600.0
 
 static char *data;
@@ -122,7 +124,7 @@ static int serve(const char *point)
 int main(int argc, char **argv)
 {
 	size = argc == 3 ? strtoul(argv[2], NULL, 10) << 20 : 0;
-	data = size ? malloc(size) : NULL;
+	data = size ? aligned_alloc(PAGE, size) : NULL;
 	if (!data) {
 		fprintf(stderr, "usage: bench_null MOUNTPOINT MIB\n");
 		return 2;

@@ -61,6 +61,7 @@ struct worker {
 	struct req_later later;
 	unsigned unreaped;      /* requests since the ring was looked at */
 	bool readable;          /* with reads under way: more requests may be there */
+	bool slept;             /* with reads under way: since the last request */
 	u8 *buf;         /* BUF_SIZE, page aligned */
 	u8 *out;         /* REQ_OUT_SIZE */
 	struct duty_share share;
@@ -155,6 +156,10 @@ static void worker_serve(struct worker *w, size_t len)
 	u64 now = now_ns();
 	bool queued = pace_received(&w->pace, now, len);
 
+	/* With reads under way the time since the last answer is that of other answers. */
+	if (w->later.nr)
+		queued = !w->slept;
+	w->slept = false;
 	if (queued)
 		duty_busy(&w->share);
 	else
@@ -198,7 +203,7 @@ static ssize_t worker_next(struct worker *w)
 		return 0;
 	}
 	if (!w->readable) {
-		ring_reap_or_readable(w->ring, w->fd, &w->readable);
+		ring_reap_or_readable(w->ring, w->fd, &w->readable, &w->slept);
 		return 0;
 	}
 	worker_set_nonblock(w, true);

@@ -536,14 +536,18 @@ static void watch(struct ring *r, int fd)
 	r->watching = true;
 }
 
-unsigned ring_reap_or_readable(struct ring *r, int fd, bool *readable)
+unsigned ring_reap_or_readable(struct ring *r, int fd, bool *readable, bool *slept)
 {
 	unsigned nr = finish_settled(r);
 
 	if (!nr && !r->readable) {
 		if (!r->watching)
 			watch(r, fd);
-		submit_and_wait(r);
+		submit_and_poll(r);
+		if (!io_uring_cq_ready(&r->u)) {
+			*slept = true;
+			submit_and_wait(r);
+		}
 		nr = finish_all(r);
 	}
 	*readable = *readable || r->readable;

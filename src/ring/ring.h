@@ -48,14 +48,14 @@ void ring_opts_get(struct ring_opts *opts);
 
 /* ------------------------------------------------------------------- memory */
 
-#define RING_CHUNK_SIZE ((size_t)64 << 20)
+#define RING_CHUNK_SIZE ((size_t)8 << 20)
 
 /*
  * Declares the arena: the address range whose memory is worth registering. There is one in a
  * process. Each ring registers a chunk of RING_CHUNK_SIZE (counted from `base`) the first time that
- * it does I/O inside the chunk; the kernel then pins, and so populates, all of that chunk. Where
- * registration is refused (locked memory, permissions) that is logged once and plain vectored I/O
- * serves.
+ * it does I/O inside the chunk; the kernel then pins, and so populates, all of that chunk, while
+ * the request waits: so chunks are small. Where registration is refused (locked memory,
+ * permissions) that is logged once and plain vectored I/O serves.
  *
  * `base` is aligned to 4096. len == 0 takes the declaration back; no I/O to the arena may be
  * under way.
@@ -171,9 +171,9 @@ void ring_settle(void);
 
 /*
  * As ring_reap() with waiting, but returns when fd can be read, too, and sets *readable then. One
- * descriptor for each ring. Others may have read it meanwhile.
+ * descriptor for each ring. Others may have read it meanwhile. Sets *slept if it had to wait.
  */
-unsigned ring_reap_or_readable(struct ring *r, int fd, bool *readable);
+unsigned ring_reap_or_readable(struct ring *r, int fd, bool *readable, bool *slept);
 
 /* -------------------------------------------------------------- shared ring */
 

@@ -13,7 +13,7 @@
 #define RING_LOCAL_DEPTH 128u
 #define RING_SHARED_DEPTH 256u
 
-/* The kernel's IORING_MAX_REG_BUFFERS: an arena of up to 1 TiB has all its chunks registered. */
+/* The kernel's IORING_MAX_REG_BUFFERS: an arena of up to 128 GiB has all its chunks registered. */
 #define RING_MAX_CHUNKS 16384u
 
 /* Segments in one piece; the kernel's limit is 1024. */

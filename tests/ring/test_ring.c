@@ -362,18 +362,19 @@ END_TEST
 
 START_TEST(a_descriptor_that_can_be_read_ends_the_wait)
 {
-	bool readable = false;
+	bool readable = false, slept = false;
 	struct ring *r;
 	int fd[2];
 
 	ck_assert_int_eq(pipe(fd), 0);
 	ck_assert_int_eq(ring_local(&r), 0);
 	ck_assert_int_eq(write(fd[1], "x", 1), 1);
-	ck_assert_uint_eq(ring_reap_or_readable(r, fd[0], &readable), 0);
+	ck_assert_uint_eq(ring_reap_or_readable(r, fd[0], &readable, &slept), 0);
 	ck_assert(readable);
 	readable = false;
-	ck_assert_uint_eq(ring_reap_or_readable(r, fd[0], &readable), 0);
+	ck_assert_uint_eq(ring_reap_or_readable(r, fd[0], &readable, &slept), 0);
 	ck_assert(readable);
+	ck_assert(!slept);      /* it could be read at once */
 	/* What the poll left behind is no request. */
 	ck_assert_uint_eq(ring_reap(r, true), 0);
 	close(fd[0]);
@@ -387,7 +388,7 @@ START_TEST(a_request_ends_the_wait_for_a_descriptor)
 	struct iovec iov = { arena, 4096 };
 	struct ring_req req = { .op = RING_READ, .file = handle, .iov = &iov, .nr_iov = 1,
 				.early = true, .done = t_count_done, .arg = &done };
-	bool readable = false;
+	bool readable = false, slept = false;
 	struct ring *r;
 	int fd[2];
 
@@ -395,7 +396,7 @@ START_TEST(a_request_ends_the_wait_for_a_descriptor)
 	ck_assert_int_eq(ring_local(&r), 0);
 	ring_queue(r, &req);
 	while (!nr)
-		nr = ring_reap_or_readable(r, fd[0], &readable);
+		nr = ring_reap_or_readable(r, fd[0], &readable, &slept);
 	ck_assert_uint_eq(nr, 1);
 	ck_assert_uint_eq(done, 1);
 	ck_assert(!readable);
