@@ -3,14 +3,16 @@
  *
  * Rules
  * 1. They run at SCHED_IDLE: any normal task that becomes runnable on their CPU takes it at once.
+ *    This holds among tasks of one scheduling group, so there are none where processes are grouped
+ *    (cpugroup.h).
  * 2. Where the machine is busy anyway nothing has to be kept awake, and a runnable thread of
  *    SCHED_IDLE still is in the way: client and server were seen to wait ten times as often with
  *    one beside twenty busy tasks. So the threads sleep for REST_MIN_NS, and longer each time,
  *    when as many tasks are runnable as there are CPUs (receivers look every LOOK_NS while
  *    requests flow), or when one of them finds that others had its CPU for CROWDED_NS.
  * 3. Past awake_until_ they sleep on it without a limit: an idle daemon wakes nobody.
- * 4. Under a CPU quota time spent here would be taken from requests: then there are none. The
- *    quota may be set later; it is looked for again each time that they start after a long rest.
+ * 4. Under a CPU quota time spent here would be taken from requests: then there are none. That and
+ *    groups may come later; they are looked for again when the threads start after a long rest.
  *
  * Locking: none; awake_until_ and the futex word are atomic. Threads are started and joined by the
  * main thread.
@@ -30,7 +32,7 @@
 #include "base/futex.h"
 #include "base/log.h"
 #include "base/time.h"
-#include "front/quota.h"
+#include "front/cpugroup.h"
 
 #define CROWDED_NS 200000u
 #define LOOK_NS 5000000u
@@ -45,7 +47,7 @@ static struct {
 	u32 sleeping;    /* atomic: threads that sleep or are about to */
 	u32 calls;       /* atomic, futex: raised to wake them */
 	u32 stopping;    /* atomic */
-	u32 refused;     /* atomic: a quota was found */
+	u32 refused;     /* atomic: something forbids them */
 	int loadavg_fd;
 	unsigned cpus;
 	u64 look_ns;     /* atomic: when to look at the machine again */
@@ -152,12 +154,13 @@ static void stay_awake(void)
 	}
 }
 
-static void look_for_quota(void)
+static bool is_forbidden(void)
 {
-	if (!quota_present() || __atomic_exchange_n(&awake.refused, 1, __ATOMIC_SEQ_CST))
-		return;
-	log_info("poll: CPUs are not kept awake: this control group has a CPU quota");
-	__atomic_store_n(&awake_until_, 0, __ATOMIC_SEQ_CST);
+	const char *why = cpugroup_forbids_idle();
+
+	if (why && !__atomic_exchange_n(&awake.refused, 1, __ATOMIC_SEQ_CST))
+		log_info("poll: CPUs are not kept awake: %s", why);
+	return why != NULL;
 }
 
 static void *awake_main(void *arg)
@@ -171,7 +174,8 @@ static void *awake_main(void *arg)
 	while (!get(&awake.stopping) && !get(&awake.refused)) {
 		sleep_till_called();
 		if (now_ns() - looked > 10 * NS_PER_SEC) {
-			look_for_quota();
+			if (is_forbidden())
+				__atomic_store_n(&awake_until_, 0, __ATOMIC_SEQ_CST);
 			looked = now_ns();
 		} else {
 			stay_awake();
@@ -189,10 +193,8 @@ int awake_start(void)
 	awake.cpus = (unsigned)MAX(cpus, 1L);
 	awake.rest_ns = REST_MIN_NS;
 	awake.loadavg_fd = open("/proc/loadavg", O_RDONLY | O_CLOEXEC);
-	if (want && quota_present()) {
-		log_info("poll: CPUs are not kept awake: this control group has a CPU quota");
+	if (want && is_forbidden())
 		return 0;
-	}
 	while (awake.nr < want && !err) {
 		err = pthread_create(&awake.threads[awake.nr], NULL, awake_main, NULL);
 		if (!err)

@@ -18,7 +18,7 @@
 /* Threads: one for each CPU but one, at most this many. */
 #define AWAKE_THREADS_MAX 3u
 
-/* No threads on a machine with one CPU, or under a CPU quota, which is logged. */
+/* No threads on a machine with one CPU, or where cpugroup.h forbids them, which is logged. */
 int awake_start(void);
 void awake_stop(void);
 /* For the log and tests. */

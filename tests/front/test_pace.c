@@ -7,7 +7,7 @@
 #include "front/awake.h"
 #include "front/follow.h"
 #include "front/pace.h"
-#include "front/quota.h"
+#include "front/cpugroup.h"
 
 #define AUTO UINT64_MAX
 
@@ -170,11 +170,22 @@ END_TEST
 
 START_TEST(quotas_of_both_kinds_of_control_group_are_read)
 {
-	ck_assert(quota_line("50000 100000\n"));
-	ck_assert(quota_line("50000\n"));
-	ck_assert(!quota_line("max 100000\n"));
-	ck_assert(!quota_line("-1\n"));
-	ck_assert(!quota_line(""));
+	ck_assert(cpugroup_quota_line("50000 100000\n"));
+	ck_assert(cpugroup_quota_line("50000\n"));
+	ck_assert(!cpugroup_quota_line("max 100000\n"));
+	ck_assert(!cpugroup_quota_line("-1\n"));
+	ck_assert(!cpugroup_quota_line(""));
+}
+END_TEST
+
+START_TEST(the_controller_that_schedules_is_told_from_its_namesakes)
+{
+	ck_assert(cpugroup_has_cpu("cpu"));
+	ck_assert(cpugroup_has_cpu("cpu,cpuacct"));
+	ck_assert(cpugroup_has_cpu("cpuacct,cpu"));
+	ck_assert(!cpugroup_has_cpu("cpuacct"));
+	ck_assert(!cpugroup_has_cpu("cpuset,memory"));
+	ck_assert(!cpugroup_has_cpu("name=cpu"));
 }
 END_TEST
 
@@ -201,6 +212,7 @@ int main(void)
 	check_add(s, requests_that_queue_up_and_unseen_callers_are_not_followed);
 	check_add(s, the_cpu_of_a_thread_is_one_that_exists);
 	check_add(s, quotas_of_both_kinds_of_control_group_are_read);
+	check_add(s, the_controller_that_schedules_is_told_from_its_namesakes);
 	check_add(s, the_number_of_runnable_tasks_is_read);
 	return check_main(s);
 }

@@ -1,12 +1,21 @@
 #!/bin/bash
 # An idle daemon wakes nobody; CPUs are kept awake only while requests flow, at idle priority, and
-# not at all with poll=off or under a CPU quota.
+# not at all with poll=off, under a CPU quota, or where sessions are groups of the scheduler.
 . "$(dirname "$0")/../lib/sh.sh"
 . "$(dirname "$0")/lib.sh"
 
 need_fuse
 need_command dd
 img=$T_DIR/img mnt=$T_DIR/mnt
+autogroup=/proc/sys/kernel/sched_autogroup_enabled
+exec 9>/run/lock/foliofs-test-autogroup && timeout 300 flock 9
+was_grouped=$(cat $autogroup 2>/dev/null)
+
+# Where it can't be set, checks that depend on it are skipped by what the log says.
+group_sessions()
+{
+	[ -z "$was_grouped" ] || echo "$1" 2>/dev/null >$autogroup
+}
 make_image "$img" 64M || t_done
 
 # Changes of thread that the threads of the daemon have made, a line for each. The kernel's own
@@ -51,14 +60,16 @@ settled()
 	[ "$before" = "$(switches "$1")" ]
 }
 
+trap 'group_sessions "$was_grouped"; t_exit' EXIT
+group_sessions 0
 check 'it mounts with poll=auto' mount_fs "$img" "$mnt" -o cache=daemon,cache_size=64m,commit=1 || t_done
 pid=$(fs_pid "$mnt")
 check 'a file is written' dd if=/dev/zero of="$mnt/f" bs=1M count=32 conv=fsync status=none
 check 'requests flow' requests
 want=$(nproc)
 want=$((want > 4 ? 3 : want - 1))
-if grep -q 'CPU quota' "$mnt.log"; then
-	t_skip 'threads keep CPUs awake' 'this machine sets a CPU quota'
+if grep -q 'CPUs are not kept awake' "$mnt.log"; then
+	t_skip 'threads keep CPUs awake' 'the groups of the scheduler here forbid it'
 else
 	check_equal $want "$(awake_threads "$pid")" 'one thread for each CPU but one keeps it awake'
 	check_equal $((want * 5)) "$(for t in "/proc/$pid/task/"*; do
@@ -81,6 +92,17 @@ check 'it unmounts' umount_fs "$mnt"
 check 'it mounts with poll=50' mount_fs "$img" "$mnt" -o cache=daemon,poll=50 || t_done
 check 'requests flow with poll=50' requests
 check 'it unmounts' umount_fs "$mnt"
+
+if group_sessions 1 && [ "$(cat $autogroup 2>/dev/null)" = 1 ]; then
+	check 'it mounts where sessions are groups' mount_fs "$img" "$mnt" -o cache=daemon || t_done
+	check 'requests flow there' requests
+	check_equal 0 "$(awake_threads "$(fs_pid "$mnt")")" 'no CPU is kept awake for a group'
+	check 'the log says why' grep 'CPUs are not kept awake' "$mnt.log"
+	check 'it unmounts' umount_fs "$mnt"
+else
+	t_skip 'no CPU is kept awake for a group' 'sessions can not be grouped here'
+fi
+group_sessions 0
 
 # A quota, where the machine lets us set one.
 quota_group()
