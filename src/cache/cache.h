@@ -65,7 +65,7 @@ struct mapping {
 	u64 nr_dirty;                   /* dirty sectors, atomic */
 	u64 nr_writeback;               /* sectors in flight to the disk, atomic */
 	u64 nr_error;                   /* dirty sectors of folios with FOLIO_ERROR, atomic */
-	u64 dirtied_ns;                 /* when it first became dirty since it was last clean */
+	u64 dirtied_ns;                 /* nothing was dirty before; see mapping_dirty_since() */
 	int error;                      /* first among sectors that failed and are dirty; 0 none
 					 * (also while they are written again); atomic */
 	u32 error_seq;                  /* raised with every new write error (error cursor) */
@@ -97,6 +97,8 @@ void cache_fini(void);
 
 void mapping_init(struct mapping *m, const struct mapping_ops *ops, void *host);
 void mapping_fini(struct mapping *m);            /* must be empty (asserted) */
+/* All that is dirty has become so since then: who has written the rest says it. */
+void mapping_dirty_since(struct mapping *m, u64 ns);
 
 /* ---- lookup (mapping.c) ---- */
 

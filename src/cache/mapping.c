@@ -38,6 +38,17 @@ void mapping_fini(struct mapping *m)
 	rwlock_fini(&m->lock);
 }
 
+void mapping_dirty_since(struct mapping *m, u64 ns)
+{
+	u64 was = __atomic_load_n(&m->dirtied_ns, __ATOMIC_RELAXED);
+
+	/* 0: clean; later: it was clean in between. */
+	while (was && was < ns &&
+	       !__atomic_compare_exchange_n(&m->dirtied_ns, &was, ns, true, __ATOMIC_RELAXED,
+					    __ATOMIC_RELAXED))
+		;
+}
+
 /* ---- find ---- */
 
 static bool folio_covers(const struct folio *f, const struct mapping *m, u64 sector)

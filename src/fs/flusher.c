@@ -2,8 +2,9 @@
  * The flusher: writes back what has been dirty for long, or when there is much of it.
  *
  * One round takes the queued inodes in batches, each inode in turns of TURN_SECTORS, so that
- * the runs on the disk are long and files are not interleaved. The batch goes on while some of
- * its inodes have more that is due.
+ * the runs on the disk are long and files are not interleaved. The batch goes on until each has
+ * been gone through once: what is dirtied behind the turns waits until it is old itself, or a
+ * file that never stops changing would be written all the time.
  *
  * 1. Queued inodes are referenced while they are worked on. One leaves the queue only when it
  *    is idle, seen under dirty_lock, which every writer takes after it has dirtied something:
@@ -76,26 +77,52 @@ static void note_result(struct inode *ip, int r)
 			(unsigned long long)ip->ino, err_text(r));
 }
 
-/*
- * One turn; *more when the turn was too short for all that is dirty. all: for sync, which also
- * waits for what others have under way.
- */
-static int flush_one(struct inode *ip, bool all, bool *more)
-{
-	u64 written = 0;
-	int lost = file_retry_lost(ip);
-	int r = iomap_writeback(&ip->file, 0, INT64_MAX, all ? IOMAP_WB_WAIT : 0, TURN_SECTORS,
-				&written), done;
-	bool few;
+/* An inode that is gone through, from its start to its end. */
+struct pass {
+	struct inode *ip;
+	u64 next;        /* bytes: where the next turn begins */
+	u64 began_ns;
+	bool others;     /* write it, too: what they have in hand is passed over */
+	bool over;
+};
 
-	if (r == -EAGAIN) {
-		*more = inode_wait_writer(ip);
-		r = 0;
+static void pass_look(struct pass *p)
+{
+	if (__atomic_load_n(&p->ip->file.mapping.nr_writeback, __ATOMIC_ACQUIRE))
+		p->others = true;
+}
+
+/* What is dirty now became so since the pass began, unless something was left out. */
+static void pass_end(struct pass *p, int r)
+{
+	p->over = true;
+	if (!r && !p->others)
+		mapping_dirty_since(&p->ip->file.mapping, p->began_ns);
+}
+
+/* One turn. all: for sync, which also waits for what others have under way. */
+static int flush_turn(struct pass *p, bool all)
+{
+	struct inode *ip = p->ip;
+	int lost = file_retry_lost(ip), r, done;
+	u64 next = p->next;
+	bool few, again;
+
+	if (p->next == 0) {
+		p->began_ns = now_ns();
+		pass_look(p);
 	}
+	r = iomap_writeback(&ip->file, p->next, INT64_MAX, all ? IOMAP_WB_WAIT : 0, TURN_SECTORS,
+			    &next);
+	again = r == -EAGAIN && inode_wait_writer(ip);
+	r = r == -EAGAIN ? 0 : r;
 	r = r ? r : lost;
 	note_result(ip, r);
-	if (!r && written >= TURN_SECTORS)
-		*more = true;
+	pass_look(p);
+	if (!again)
+		p->next = next;
+	if (r || (!again && next >= INT64_MAX))
+		pass_end(p, r);
 	mutex_lock(&ip->state);
 	few = ip->nr_done < DONE_MAX && ip->done_sectors < DONE_SECTORS_MAX;
 	mutex_unlock(&ip->state);
@@ -143,15 +170,23 @@ static void release(struct fs *fs, struct inode *ip)
 
 static int flush_batch(struct inode **batch, unsigned n, bool all)
 {
+	struct pass pass[BATCH];
 	bool more = true;
 	int err = 0;
 
+	for (unsigned i = 0; i < n; i++)
+		pass[i] = (struct pass){ .ip = batch[i] };
 	while (more) {
 		more = false;
 		for (unsigned i = 0; i < n; i++) {
-			int r = is_due(batch[i], all) ? flush_one(batch[i], all, &more) : 0;
+			struct pass *p = &pass[i];
+			int r;
 
+			if (p->over || (p->next == 0 && !is_due(p->ip, all)))
+				continue;
+			r = flush_turn(p, all);
 			err = err ? err : r;
+			more |= !p->over;
 		}
 	}
 	return err;

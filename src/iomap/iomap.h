@@ -261,11 +261,11 @@ enum iomap_wb_flags {
 /*
  * Writes dirty sectors of [start, end) bytes: allocate, then long vectored writes over many
  * folios in a pipeline by this thread. nr_max = sectors to write at most (flushers; 0 = no
- * limit), *written (may be NULL). Returns the first error; failed sectors stay dirty. No inode
- * lock needed.
+ * limit), *next (may be NULL) = where to go on, `end` if nothing is left that was dirty when this
+ * began. Returns the first error; failed sectors stay dirty. No inode lock needed.
  */
 int iomap_writeback(struct iomap_file *f, u64 start, u64 end, unsigned flags, u64 nr_max,
-		    u64 *written);
+		    u64 *next);
 
 /* Waits for writeback of others that is under way; the error that dirty sectors have, if any. */
 int iomap_wait_writeback(struct iomap_file *f);

@@ -50,7 +50,7 @@ struct wb {
 	struct iomap map;
 	u64 start, end;                 /* file sectors */
 	u64 limit;                      /* sectors that may still be written */
-	u64 written;
+	u64 next;                       /* sector: what lies before has been visited */
 	int error;
 	u64 settle;                     /* what write_how() wants settled first */
 	u32 nr_settle;
@@ -94,7 +94,6 @@ static void wb_ioend(struct wb *w, const struct request *rq, u32 skip, u32 nr, i
 		wb_fail(w, error);
 	} else {
 		stat_add(STAT_WRITEBACK_SECTORS, nr);
-		w->written += nr;
 	}
 }
 
@@ -354,7 +353,6 @@ static int wb_inline(struct wb *w, struct folio *folio, u64 size)
 	if (!r) {
 		folio_clear_dirty(folio, 0, 1);
 		stat_inc(STAT_WRITEBACK_SECTORS);
-		w->written++;
 	}
 	return r;
 }
@@ -525,8 +523,13 @@ static void wb_pass(struct wb *w, unsigned flags)
 	blk_batch_init(&w->batch, w->f->dev);
 	TAILQ_INIT(&w->failed);
 	TAILQ_INIT(&w->held);
-	while (w->limit > 0 && (folio = cache_next_dirty(m, &sector, w->end)))
+	while (w->limit > 0 && (folio = cache_next_dirty(m, &sector, w->end))) {
+		/* The limit may end within this one. */
+		w->next = __atomic_load_n(&folio->index, __ATOMIC_RELAXED);
 		wb_folio(w, folio, flags);
+	}
+	if (w->limit > 0)
+		w->next = w->end;
 	wb_drain(w);
 	blk_batch_fini(&w->batch);
 }
@@ -540,7 +543,7 @@ static u32 held_max(void)
 }
 
 int iomap_writeback(struct iomap_file *f, u64 start, u64 end, unsigned flags, u64 nr_max,
-		    u64 *written)
+		    u64 *next)
 {
 	struct mapping *m = &f->mapping;
 	struct wb w;
@@ -557,7 +560,7 @@ int iomap_writeback(struct iomap_file *f, u64 start, u64 end, unsigned flags, u6
 	w.start = start >> SECTOR_SHIFT;
 	w.end = bytes_to_sectors_up(end);
 	w.limit = nr_max ? nr_max : UINT64_MAX;
-	w.written = 0;
+	w.next = w.end;
 	w.error = 0;
 	if (__atomic_load_n(&m->nr_dirty, __ATOMIC_ACQUIRE)) {
 		stat_inc(STAT_WRITEBACK_RUNS);
@@ -574,7 +577,7 @@ int iomap_writeback(struct iomap_file *f, u64 start, u64 end, unsigned flags, u6
 			wb_fail(&w, -EAGAIN);
 	}
 	blk_write_end(f->dev);
-	if (written)
-		*written = w.written;
+	if (next)
+		*next = w.next < w.end ? w.next << SECTOR_SHIFT : end;
 	return w.error;
 }

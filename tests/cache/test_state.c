@@ -327,6 +327,26 @@ START_TEST(when_a_mapping_became_dirty_is_known_until_it_is_clean)
 }
 END_TEST
 
+START_TEST(what_is_dirty_is_as_old_as_who_wrote_the_rest_says)
+{
+	struct folio *f;
+	u64 since;
+
+	begin(16 * MIB);
+	mapping_dirty_since(&map, now_ns());
+	ck_assert_uint_eq(map.dirtied_ns, 0);   /* nothing is dirty */
+	f = dirty_folio(0, 1);
+	since = map.dirtied_ns;
+	mapping_dirty_since(&map, since - 1);
+	ck_assert_uint_eq(map.dirtied_ns, since);
+	mapping_dirty_since(&map, since + 1);
+	ck_assert_uint_eq(map.dirtied_ns, since + 1);
+	folio_clear_dirty(f, 0, 8);
+	let_go(f);
+	finish(&map);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("state");
@@ -340,5 +360,6 @@ int main(void)
 	check_add(s, a_drop_that_covers_a_folio_partly_zeroes_that_part);
 	check_add(s, a_dropped_folio_is_dead_for_those_who_still_hold_it);
 	check_add(s, when_a_mapping_became_dirty_is_known_until_it_is_clean);
+	check_add(s, what_is_dirty_is_as_old_as_who_wrote_the_rest_says);
 	return check_main(s);
 }

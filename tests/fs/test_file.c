@@ -6,8 +6,10 @@
 #include <linux/falloc.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "base/time.h"
 #include "fs/inode.h"
 #include "file_test.h"
 #include "stat/stat.h"
@@ -639,6 +641,35 @@ START_TEST(busy_files_larger_than_the_cache_equal_byte_arrays)
 }
 END_TEST
 
+/* Or a file that never stops changing would be written all the time. */
+START_TEST(what_a_round_of_the_flusher_finds_dirty_again_has_to_get_old_first)
+{
+	const struct timespec old = { .tv_nsec = 2 * NS_PER_MS };
+	struct inode *f;
+	struct mapping *map;
+	u64 began;
+
+	begin("ram:64M", 4096);
+	b.opts.commit_ms = 2;           /* a millisecond is old */
+	box_remount(&b, false);
+	f = new_file("f");
+	map = &f->file.mapping;
+	put_data(f, 0, 1 << 20);
+	nanosleep(&old, NULL);
+	iomap_hold(&f->file, 0, 4096);  /* stays dirty, as if changed behind the flusher */
+	began = now_ns();
+	OK(flusher_round(b.fs, false));
+	ck_assert_uint_eq(map->nr_dirty, 1);
+	ck_assert_uint_ge(map->dirtied_ns, began);
+	iomap_release(&f->file);
+	nanosleep(&old, NULL);
+	OK(flusher_round(b.fs, false));
+	ck_assert_uint_eq(map->nr_dirty, 0);
+	fs_iput(f);
+	end();
+}
+END_TEST
+
 START_TEST(delayed_data_counts_as_used_before_it_is_written)
 {
 	for (u32 block = 4096; block <= 2u << 20; block *= 8) {
@@ -665,6 +696,7 @@ int main(void)
 	Suite *s = suite_create("file");
 
 	check_add(s, a_small_file_lives_in_its_item);
+	check_add(s, what_a_round_of_the_flusher_finds_dirty_again_has_to_get_old_first);
 	check_add(s, delayed_data_counts_as_used_before_it_is_written);
 	check_add(s, a_file_that_outgrows_its_item_keeps_its_bytes);
 	check_add(s, an_inline_file_that_grew_and_was_half_written_keeps_its_old_bytes);
