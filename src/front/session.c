@@ -164,10 +164,11 @@ static void worker_serve(struct worker *w, size_t len)
 		duty_busy(&w->share);
 	else
 		duty_quiet(&w->share);
-	follow_request(&w->follow, in->pid, queued, now);
 	awake_pace(&w->pace);
 	stat_inc(STAT_REQUESTS_DEV);
 	pace_answered(&w->pace, req_dispatch(&rq, now));
+	/* Who waits for the disk is not met on a CPU of its caller's. */
+	follow_request(&w->follow, in->pid, queued || rq.answered_later, now);
 }
 
 /* Before any sleep in the middle of a request. */
