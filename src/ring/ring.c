@@ -544,7 +544,7 @@ unsigned ring_reap_or_readable(struct ring *r, int fd, bool *readable, bool *sle
 		if (!r->watching)
 			watch(r, fd);
 		/* With a single request under way the answer is known, and costs no call. */
-		if (r->in_flight > 1)
+		if (r->in_flight != 1)
 			submit_and_poll(r);
 		if (!io_uring_cq_ready(&r->u)) {
 			*slept = true;

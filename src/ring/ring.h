@@ -171,7 +171,8 @@ void ring_settle(void);
 
 /*
  * As ring_reap() with waiting, but returns when fd can be read, too, and sets *readable then. One
- * descriptor for each ring. Others may have read it meanwhile. Sets *slept if it had to wait.
+ * descriptor for each ring. Others may have read it meanwhile. Sets *slept if it had to wait (or
+ * took that for granted, with a single request under way).
  */
 unsigned ring_reap_or_readable(struct ring *r, int fd, bool *readable, bool *slept);
 
