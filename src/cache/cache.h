@@ -65,6 +65,8 @@ struct mapping {
 	u64 nr_dirty;                   /* dirty sectors, atomic */
 	u64 nr_writeback;               /* sectors in flight to the disk, atomic */
 	u64 nr_error;                   /* dirty sectors of folios with FOLIO_ERROR, atomic */
+	u64 paid_ns;                    /* until when its writes have waited or will, atomic */
+	u32 paused;                     /* writes that pause now, atomic */
 	u64 dirtied_ns;                 /* nothing was dirty before; see mapping_dirty_since() */
 	int error;                      /* first among sectors that failed and are dirty; 0 none
 					 * (also while they are written again); atomic */

@@ -8,9 +8,11 @@
  * not count here, the journal limits it.
  *
  * Between set point and hard limit a writer of n sectors owes n / (rate * ratio) seconds: rate is
- * what writeback did lately, shared by the writers that are paused, and ratio falls from 1 to
- * RATIO_MIN as the hard limit comes nearer. Small debts are collected per thread until a sleep is
- * worth it. So writers settle at the speed of the disk, without the stop and go of a single limit.
+ * what writeback did lately, shared by the files whose writers are paused, and ratio falls from 1
+ * to RATIO_MIN as the hard limit comes nearer. Small debts are collected per file until a sleep is
+ * worth it: a thread of a daemon writes for everybody, and many writes of one file at a time are
+ * one writer. So writers settle at the speed of the disk, without the stop and go of a single
+ * limit.
  *
  * Locks: none; all numbers are atomic, and an old value only makes a pause a little wrong.
  */
@@ -19,6 +21,7 @@
 #include "cache/cache_priv.h"
 
 #define PAUSE_MIN_NS (2 * NS_PER_MS)
+#define CREDIT_MAX_NS (20 * NS_PER_MS)
 #define WINDOW_NS (200 * NS_PER_MS) /* the rate is measured over windows of this length */
 #define RATE_START ((u64)25600)     /* sectors a second before anything is known: 100 MiB/s */
 #define RATE_MIN ((u64)64)
@@ -35,10 +38,9 @@ static struct {
 	u64 rate;                  /* sectors a second */
 	u64 window_start_ns, window_written;
 	u64 woken_ns;
-	u32 paused;
+	u32 paused;                /* writes */
+	u32 files;                 /* with paused writes */
 } th;
-
-static __thread s64 debt_ns; /* below 0: slept too long the last time */
 
 void throttle_init(const struct cache_config *cfg, u64 sectors)
 {
@@ -53,7 +55,7 @@ void throttle_init(const struct cache_config *cfg, u64 sectors)
 	th.rate = RATE_START;
 	th.window_start_ns = now_ns();
 	th.window_written = th.woken_ns = 0;
-	th.paused = 0;
+	th.paused = th.files = 0;
 }
 
 static u64 dirty_now(void)
@@ -129,14 +131,17 @@ static u64 set_point(void)
 }
 
 /* What a writer of nr sectors owes now. */
-static u64 pause_ns(u64 dirty, u32 nr)
+static u64 pause_ns(const struct mapping *m, u64 dirty, u32 nr)
 {
+	bool counted = __atomic_load_n(&m->paused, __ATOMIC_RELAXED) > 0;
+	u32 files = __atomic_load_n(&th.files, __ATOMIC_RELAXED) + !counted;
+
 	u64 room = th.hard - set_point(), left = dirty < th.hard ? th.hard - dirty : 0;
 	u64 ratio = MAX(MIN(left * RATIO_ONE / MAX(room, (u64)1), RATIO_ONE), RATIO_MIN);
 	u64 rate = __atomic_load_n(&th.rate, __ATOMIC_RELAXED) * ratio / RATIO_ONE;
 	u64 ns = (u64)nr * NS_PER_SEC / MAX(rate, (u64)1);
 
-	return MIN_T(u64, ns * (cache_throttled() + 1), PAUSE_MAX_NS);
+	return MIN_T(u64, ns * MAX(files, 1u), PAUSE_MAX_NS);
 }
 
 static void wake_flushers(void)
@@ -159,17 +164,44 @@ static bool over_hard(u32 nr)
 }
 
 /*
- * Sleeps its debt, or until the dirty sectors are below the set point. What the sleep was too long
- * is taken off the next debt: a writer of small pieces, who sleeps often, gets no less than one of
- * large pieces.
+ * The file owes ns more: returns until when this write has to wait. Debts of writes at one time
+ * follow each other. What a sleep was too long is taken off the next debt, or a writer of small
+ * pieces, who sleeps often, would get less than one of large pieces.
  */
-static void sleep_debt(void)
+static u64 debt_add(struct mapping *m, u64 ns, u64 now)
 {
-	u64 start = now_ns(), until = start + (u64)MAX(debt_ns, (s64)0), now;
+	u64 paid = __atomic_load_n(&m->paid_ns, __ATOMIC_RELAXED), until;
+
+	do
+		until = MIN_T(u64, (paid ? MAX_T(u64, paid, now - CREDIT_MAX_NS) : now) + ns,
+			      now + PAUSE_MAX_NS);
+	while (!__atomic_compare_exchange_n(&m->paid_ns, &paid, until, true, __ATOMIC_RELAXED,
+					    __ATOMIC_RELAXED));
+	return until;
+}
+
+/* Or until the dirty sectors are below the set point. */
+static void sleep_until(u64 until)
+{
+	u64 now;
 
 	while ((now = now_ns()) < until && dirty_now() > set_point())
 		reclaim_wait_ms(reclaim_epoch(), (until - now) / NS_PER_MS + 1);
-	debt_ns = now < until ? 0 : MAX(debt_ns - (s64)(now - start), -(s64)PAUSE_MAX_NS);
+}
+
+/* A file counts once, however many of its writes are paused. */
+static void pause_begin(struct mapping *m)
+{
+	__atomic_fetch_add(&th.paused, 1, __ATOMIC_RELAXED);
+	if (__atomic_fetch_add(&m->paused, 1, __ATOMIC_RELAXED) == 0)
+		__atomic_fetch_add(&th.files, 1, __ATOMIC_RELAXED);
+}
+
+static void pause_end(struct mapping *m)
+{
+	if (__atomic_sub_fetch(&m->paused, 1, __ATOMIC_RELAXED) == 0)
+		__atomic_fetch_sub(&th.files, 1, __ATOMIC_RELAXED);
+	__atomic_fetch_sub(&th.paused, 1, __ATOMIC_RELAXED);
 }
 
 static int wait_below_hard(struct mapping *m, u32 nr)
@@ -187,17 +219,17 @@ static int wait_below_hard(struct mapping *m, u32 nr)
 	}
 }
 
-static int pause_writer(struct mapping *m, u32 nr)
+static int pause_writer(struct mapping *m, u32 nr, u64 until)
 {
 	u64 start = now_ns();
 	int err;
 
-	__atomic_fetch_add(&th.paused, 1, __ATOMIC_RELAXED);
+	pause_begin(m);
 	reclaim_enter();
-	sleep_debt();
+	sleep_until(until);
 	err = wait_below_hard(m, nr);
 	reclaim_leave();
-	__atomic_fetch_sub(&th.paused, 1, __ATOMIC_RELAXED);
+	pause_end(m);
 	stat_inc(STAT_THROTTLE_PAUSES);
 	stat_add(STAT_THROTTLE_NS, now_ns() - start);
 	stat_time(HIST_THROTTLE, now_ns() - start);
@@ -207,19 +239,20 @@ static int pause_writer(struct mapping *m, u32 nr)
 
 int cache_throttle(struct mapping *m, u32 nr)
 {
-	u64 dirty = dirty_now(), owed;
+	u64 dirty = dirty_now(), now, owed, until;
 
 	if (m->metadata || dirty + nr <= th.background)
 		return 0;
 	wake_flushers();
 	if (dirty + nr <= set_point()) {
-		debt_ns = 0;
+		__atomic_store_n(&m->paid_ns, 0, __ATOMIC_RELAXED);
 		return 0;
 	}
-	owed = pause_ns(dirty + nr, nr);
+	owed = pause_ns(m, dirty + nr, nr);
 	stat_add(STAT_THROTTLE_OWED_NS, owed);
-	debt_ns = MIN_T(s64, debt_ns + (s64)owed, (s64)PAUSE_MAX_NS);
-	if (debt_ns < (s64)PAUSE_MIN_NS && !over_hard(nr))
+	now = now_ns();
+	until = debt_add(m, owed, now);
+	if (until < now + PAUSE_MIN_NS && !over_hard(nr))
 		return 0;
-	return pause_writer(m, nr);
+	return pause_writer(m, nr, until);
 }

@@ -198,6 +198,7 @@ START_TEST(an_allocation_waits_until_writeback_makes_something_evictable)
 END_TEST
 
 struct writer {
+	struct mapping *map;
 	u64 from;
 	u32 piece;
 	u64 wrote;   /* atomic */
@@ -211,7 +212,7 @@ static void *write_pieces(void *arg)
 	u64 at = w->from;
 
 	while (!__atomic_load_n(&enough, __ATOMIC_RELAXED)) {
-		CHECK(cache_throttle(&map, w->piece) == 0);
+		CHECK(cache_throttle(w->map, w->piece) == 0);
 		dirty_sectors(at, w->piece);
 		at += w->piece;
 		__atomic_fetch_add(&w->wrote, w->piece, __ATOMIC_RELAXED);
@@ -222,11 +223,13 @@ static void *write_pieces(void *arg)
 /* Two writers and a device; counted is what each has written when both together wrote 12,000. */
 START_TEST(writers_of_small_and_of_large_pieces_get_alike)
 {
-	struct writer w[2] = { { 0, 4, 0 }, { NOWHERE / 2, 64, 0 } };
+	struct mapping other = { .ops = NULL };
+	struct writer w[2] = { { &map, 0, 4, 0 }, { &other, NOWHERE / 2, 64, 0 } };
 	pthread_t thread[2];
 	u64 sum = 0;
 
 	begin();
+	other.ops = map.ops;
 	dirty_sectors(NOWHERE / 4, 1100);
 	__atomic_store_n(&enough, false, __ATOMIC_RELAXED);
 	for (int i = 0; i < 2; i++)
@@ -251,6 +254,36 @@ START_TEST(writers_of_small_and_of_large_pieces_get_alike)
 }
 END_TEST
 
+/* A thread of a daemon writes for everybody. */
+START_TEST(what_one_file_owes_no_other_pays)
+{
+	struct mapping other;
+
+	begin();
+	other = (struct mapping){ .ops = map.ops };
+	dirty_sectors(0, 1050);
+	ck_assert_int_eq(cache_throttle(&map, 1), 0);
+	ck_assert_uint_gt(map.paid_ns, 0);
+	ck_assert_uint_eq(other.paid_ns, 0);
+	finish(&map);
+}
+END_TEST
+
+/* Many writes of one file at a time take turns: what they owe adds up. */
+START_TEST(writes_of_one_file_wait_for_each_other)
+{
+	u64 first;
+
+	begin();
+	dirty_sectors(0, 1050);
+	ck_assert_int_eq(cache_throttle(&map, 1), 0);
+	first = map.paid_ns;
+	ck_assert_int_eq(cache_throttle(&map, 1), 0);
+	ck_assert_uint_gt(map.paid_ns, first);
+	finish(&map);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("throttle");
@@ -264,6 +297,8 @@ int main(void)
 	check_add(s, a_write_larger_than_the_limit_passes_when_nothing_is_dirty);
 	check_add(s, metadata_is_not_throttled);
 	check_add(s, an_allocation_waits_until_writeback_makes_something_evictable);
+	check_add(s, what_one_file_owes_no_other_pays);
+	check_add(s, writes_of_one_file_wait_for_each_other);
 	check_add(s, writers_of_small_and_of_large_pieces_get_alike);
 	return check_main(s);
 }
