@@ -169,6 +169,8 @@ int blk_batch_fini(struct blk_batch *b);
  * returns, in this thread: the caller holds no lock that done() takes.
  */
 void blk_submit_async(struct blk_dev *dev, struct blk_io *io);
+/* The same for nr requests, sent together. The array is used up. */
+void blk_submit_async_list(struct blk_dev *dev, struct blk_io **io, unsigned nr);
 /*
  * Queues a read that outlives this call in the ring of this thread, for whoever reaps it in a loop
  * of its own (ring_reap()). done() runs in this thread, in any wait for something else, too, so it

@@ -15,11 +15,11 @@ struct blk_backend {
 	 */
 	int (*transfer)(struct blk_dev *dev, struct blk_io *io);
 	/*
-	 * File backends: start it on the thread's ring, or on the shared one; it ends in
-	 * blk_io_end(). NULL where transfer() is all there is. An error means "not started".
+	 * File backends: start it on the thread's ring, or several on the shared one; they end in
+	 * blk_io_end(). NULL where transfer() is all there is. An error means "none started".
 	 */
 	int (*start)(struct blk_dev *dev, struct blk_io *io);
-	int (*start_shared)(struct blk_dev *dev, struct blk_io *io);
+	int (*start_shared)(struct blk_dev *dev, struct blk_io **io, unsigned nr);
 	int (*flush)(struct blk_dev *dev);
 	int (*discard)(struct blk_dev *dev, u64 sector, u64 nr);
 	/* -EOPNOTSUPP: blk_zero() writes zeroes instead. */

@@ -178,21 +178,37 @@ void blk_io_end(struct blk_io *io, int res)
 		io->done(io);
 }
 
-void blk_submit_async(struct blk_dev *dev, struct blk_io *io)
+static int admit_async(struct blk_dev *dev, struct blk_io *io)
 {
-	int err;
-
 	if (io->op == BLK_WRITE)
 		blk_gate_enter(&dev->gate);
-	err = admit(dev, io);
 	io->batch = NULL;
 	io->rq.early = false;
-	if (!err) {
-		if (dev->ops->start_shared && dev->ops->start_shared(dev, io) == 0)
-			return;
-		err = dev->ops->transfer(dev, io);
+	return admit(dev, io);
+}
+
+void blk_submit_async_list(struct blk_dev *dev, struct blk_io **io, unsigned nr)
+{
+	unsigned good = 0;
+
+	for (unsigned i = 0; i < nr; i++) {
+		struct blk_io *one = io[i];
+		int err = admit_async(dev, one);
+
+		if (err)
+			blk_io_end(one, err);
+		else
+			io[good++] = one;
 	}
-	blk_io_end(io, err);
+	if (!good || (dev->ops->start_shared && dev->ops->start_shared(dev, io, good) == 0))
+		return;
+	for (unsigned i = 0; i < good; i++)
+		blk_io_end(io[i], dev->ops->transfer(dev, io[i]));
+}
+
+void blk_submit_async(struct blk_dev *dev, struct blk_io *io)
+{
+	blk_submit_async_list(dev, &io, 1);
 }
 
 void blk_start_read(struct blk_dev *dev, struct blk_io *io)

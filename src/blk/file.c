@@ -120,14 +120,18 @@ static int file_start(struct blk_dev *dev, struct blk_io *io)
 	return 0;
 }
 
-static int file_start_shared(struct blk_dev *dev, struct blk_io *io)
+static int file_start_shared(struct blk_dev *dev, struct blk_io **io, unsigned nr)
 {
+	struct ring_req_list list = STAILQ_HEAD_INITIALIZER(list);
 	int err = ring_shared_start();
 
 	if (unlikely(err))
 		return err;
-	prepare_req(dev, io);
-	ring_shared_submit(&io->rq);
+	for (unsigned i = 0; i < nr; i++) {
+		prepare_req(dev, io[i]);
+		STAILQ_INSERT_TAIL(&list, &io[i]->rq, link);
+	}
+	ring_shared_submit_list(&list);
 	return 0;
 }
 

@@ -40,12 +40,12 @@ struct mapping_ops {
 	 */
 	int (*fill)(struct mapping *m, struct folio *f, u32 first, u32 nr);
 	/*
-	 * Start filling the whole locked folio asynchronously (readahead). The folio lock passes to
-	 * the I/O, which marks what it read, unlocks and puts the caller's reference when it ends.
-	 * Returns 0 when started; on an error the caller still owns lock and reference.
-	 * NULL: the mapping has no readahead.
+	 * Start filling nr whole locked folios, in ascending order, asynchronously (readahead). The
+	 * folio locks pass to the I/O, which marks what it read, and unlocks each and puts the
+	 * caller's reference when the last read of that folio ends. Returns 0 when started; on an
+	 * error the caller still owns all locks and references. NULL: the mapping has no readahead.
 	 */
-	int (*fill_async)(struct mapping *m, struct folio *f);
+	int (*fill_async)(struct mapping *m, struct folio **f, u32 nr);
 	/* Evicting a clean, locked, unreferenced folio; free folio->priv. May be NULL. */
 	void (*release)(struct mapping *m, struct folio *f);
 	/*

@@ -6,8 +6,9 @@
  *	|---------|=================|     two orders larger
  *	start     '---- async_len --' start + len
  *
- * 1. The first sequential read starts a small window in single sectors. Every window but the last
- *    that a reader has not yet reached is being read or has been: the device is never idle.
+ * 1. The first sequential read starts a small window, in folios of the length of that read: long
+ *    ones prove more. Every window but the last that a reader has not yet reached is being read or
+ *    has been: the device is never idle. The folios of a window are filled together.
  * 2. A read elsewhere touches nothing of the window: random reads in between do not end a stream.
  * 3. Nothing is read beyond the end of the file. Folios are aligned and inside the window.
  * 4. Readahead takes only memory that is free or holds clean folios, and never waits; what can't be
@@ -19,6 +20,7 @@
 #define WINDOW_DEFAULT 512u /* sectors: 2 MiB */
 #define WINDOW_MIN 4u
 #define ORDER_STEP 2u       /* 4 K, 16 K, 64 K, 256 K, 1 M */
+#define BATCH_FOLIOS 256u
 
 static u32 window_max(const struct readahead *ra)
 {
@@ -45,8 +47,27 @@ static u32 window_next(u32 len, u32 max)
 	return MIN(len < max / 16 ? len * 4 : len * 2, max);
 }
 
-/* A folio at pos, filled by I/O that goes on after this returns. Its end in *next. */
-static int start_one(struct mapping *m, u64 pos, unsigned order, u64 *next)
+/* Locked folios of a window that are to be filled together. */
+struct batch {
+	struct folio *f[BATCH_FOLIOS];
+	u32 nr;
+};
+
+/* What can't be started stays in the cache with nothing in it, for its reader. */
+static int batch_send(struct mapping *m, struct batch *b)
+{
+	int r = b->nr ? m->ops->fill_async(m, b->f, b->nr) : 0;
+
+	for (u32 i = 0; r && i < b->nr; i++) {
+		folio_unlock(b->f[i]);
+		folio_put(b->f[i]);
+	}
+	b->nr = 0;
+	return r;
+}
+
+/* A new folio at pos. Its end in *next. */
+static int batch_add(struct mapping *m, struct batch *b, u64 pos, unsigned order, u64 *next)
 {
 	struct folio *f;
 	int r = cache_add(m, pos, order, CACHE_NOWAIT, &f);
@@ -56,12 +77,8 @@ static int start_one(struct mapping *m, u64 pos, unsigned order, u64 *next)
 	*next = f->index + folio_sectors(f);
 	stat_add(STAT_READAHEAD_SECTORS, folio_sectors(f));
 	folio_flags_set(f, FOLIO_READING | FOLIO_UNUSED);
-	r = m->ops->fill_async(m, f);
-	if (r) {
-		folio_unlock(f);
-		folio_put(f);
-	}
-	return r;
+	b->f[b->nr++] = f;
+	return b->nr == BATCH_FOLIOS ? batch_send(m, b) : 0;
 }
 
 static unsigned order_at(const struct readahead *ra, u64 pos, u64 end)
@@ -71,28 +88,35 @@ static unsigned order_at(const struct readahead *ra, u64 pos, u64 end)
 	return pos ? MIN(order, (unsigned)__builtin_ctzll(pos)) : order;
 }
 
+/* The end of the folio that covers pos. */
+static u64 behind_folio(struct mapping *m, u64 pos)
+{
+	u64 at = pos;
+	struct folio *f = cache_next(m, &at, pos + 1);
+
+	if (f)
+		folio_put(f);
+	return MAX(at, pos + 1);
+}
+
 static void start_window(struct mapping *m, const struct readahead *ra, u64 eof)
 {
 	u64 pos = ra->start, end = MIN(ra->start + ra->len, eof);
+	struct batch b = { .nr = 0 };
+	int r = 0;
 
 	if (pos >= end)
 		return;
 	stat_inc(STAT_READAHEAD_WINDOWS);
 	stat_trace(TRACE_READAHEAD, m->id, pos, (u32)(end - pos));
-	while (pos < end) {
-		int r = start_one(m, pos, order_at(ra, pos, end), &pos);
-		u64 at = pos;
-		struct folio *f;
-
-		if (!r)
-			continue;
-		if (r != -EEXIST)
-			break;
-		f = cache_next(m, &at, pos + 1);
-		if (f)
-			folio_put(f);
-		pos = MAX(at, pos + 1);
+	while (!r && pos < end) {
+		r = batch_add(m, &b, pos, order_at(ra, pos, end), &pos);
+		if (r == -EEXIST) {
+			pos = behind_folio(m, pos);
+			r = 0;
+		}
 	}
+	batch_send(m, &b);
 }
 
 /* Between the window and where its reader is: behind it by the window before, at most as long. */
@@ -126,7 +150,7 @@ static void begin(struct readahead *ra, u32 nr, u64 end, u32 max)
 {
 	ra->start = end;
 	ra->len = ra->async_len = window_first(nr, max);
-	ra->order = 0;
+	ra->order = (u8)MIN(nr ? ilog2(nr) : 0, mem_max_order());
 }
 
 unsigned cache_readahead(struct mapping *m, struct readahead *ra, u64 sector, u32 nr, u64 eof)

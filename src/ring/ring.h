@@ -181,7 +181,13 @@ unsigned ring_reap_or_readable(struct ring *r, int fd, bool *readable, bool *sle
 /* Makes the shared ring and its reaper unless they exist. -ENOSYS, -EAGAIN, -ENOMEM. */
 int ring_shared_start(void);
 
-/* Sends one request; done() runs in the reaper thread. ring_shared_start() must have succeeded. */
+/*
+ * Sends the requests of a list, joined by `link`, with one system call; they leave the list. done()
+ * runs in the reaper thread. ring_shared_start() must have succeeded.
+ */
+STAILQ_HEAD(ring_req_list, ring_req);
+void ring_shared_submit_list(struct ring_req_list *list);
+/* The same for one. */
 void ring_shared_submit(struct ring_req *req);
 
 /* Waits for all requests of the shared ring, ends its reaper. It may be started again. */

@@ -19,8 +19,6 @@
 /* Segments in one piece; the kernel's limit is 1024. */
 #define RING_MAX_SEGMENTS 512u
 
-STAILQ_HEAD(ring_req_list, ring_req);
-
 struct ring {
 	struct io_uring u;
 	struct ring_opts opts;          /* as they were when the ring was made */

@@ -4,7 +4,8 @@
  * Invariants:
  * 1. Only the reaper touches the completion queue; the submission queue and the counts are
  *    touched under shared.lock.
- * 2. done() runs without shared.lock held.
+ * 2. done() runs without shared.lock held. The reaper takes up to REAP_MAX completions at a time:
+ *    one hold of the lock and one system call for what they make room for.
  * 3. The reaper ends on a completion without a request, sent by ring_shutdown() after everything
  *    else has come back.
  *
@@ -20,12 +21,14 @@
 #include "base/log.h"
 #include "ring/ring_priv.h"
 
+#define REAP_MAX 64u
+
 static struct mutex start_lock = MUTEX_INIT(RANK_BLK);
 
 static struct {
 	struct mutex lock;
 	struct cond idle;               /* nothing is under way, no done() is running */
-	bool reaping;                   /* guarded by lock: a done() is running */
+	bool reaping;                   /* guarded by lock: done() of some are still to be run */
 	struct ring ring;               /* guarded by lock, but see invariant 1 */
 	pthread_t reaper;
 	_Atomic bool running;           /* written under start_lock */
@@ -49,21 +52,54 @@ static void submit_all(void)
 	} while (io_uring_sq_ready(&shared.ring.u));
 }
 
-static void reap_one(struct ring_req *req, s32 res)
+struct reaped {
+	struct ring_req *req;
+	s32 res;
+};
+
+/* Puts into `out` what has come back, at least one. */
+static unsigned take_ready(struct reaped *out)
 {
-	bool complete;
+	struct io_uring_cqe *cqe[REAP_MAX];
+	unsigned nr;
+	int err;
+
+	do {
+		err = io_uring_wait_cqe(&shared.ring.u, cqe);
+	} while (err == -EINTR || err == -EAGAIN);
+	ASSERT(err == 0);
+	nr = io_uring_peek_batch_cqe(&shared.ring.u, cqe, REAP_MAX);
+	for (unsigned i = 0; i < nr; i++)
+		out[i] = (struct reaped){ io_uring_cqe_get_data(cqe[i]), cqe[i]->res };
+	io_uring_cq_advance(&shared.ring.u, nr);
+	return nr;
+}
+
+/* Moves the requests that are complete to the front; their number. */
+static unsigned absorb(struct reaped *r, unsigned nr)
+{
+	unsigned complete = 0;
 
 	mutex_lock(&shared.lock);
-	complete = ring_absorb(&shared.ring, req, res);
-	if (complete)
+	for (unsigned i = 0; i < nr; i++) {
+		if (!ring_absorb(&shared.ring, r[i].req, r[i].res))
+			continue;
 		ring_slot_freed(&shared.ring);
-	shared.reaping = complete;
+		r[complete++].req = r[i].req;
+	}
+	shared.reaping = complete > 0;
 	if (io_uring_sq_ready(&shared.ring.u))
 		submit_all();
 	mutex_unlock(&shared.lock);
-	if (!complete)
+	return complete;
+}
+
+static void finish(struct reaped *r, unsigned nr)
+{
+	if (!nr)
 		return;
-	ring_finish(req);
+	for (unsigned i = 0; i < nr; i++)
+		ring_finish(r[i].req);
 	mutex_lock(&shared.lock);
 	shared.reaping = false;
 	if (!shared.ring.in_flight)
@@ -73,22 +109,15 @@ static void reap_one(struct ring_req *req, s32 res)
 
 static void *reaper_main(void *arg)
 {
-	struct io_uring_cqe *cqe;
+	struct reaped r[REAP_MAX];
 
 	for (;;) {
-		struct ring_req *req;
-		s32 res;
-		int err = io_uring_wait_cqe(&shared.ring.u, &cqe);
+		unsigned nr = take_ready(r);
 
-		if (err == -EINTR || err == -EAGAIN)
-			continue;
-		ASSERT(err == 0);
-		req = io_uring_cqe_get_data(cqe);
-		res = cqe->res;
-		io_uring_cqe_seen(&shared.ring.u, cqe);
-		if (!req)
+		/* Invariant 3: it comes alone. */
+		if (!r[0].req)
 			return arg;
-		reap_one(req, res);
+		finish(r, absorb(r, nr));
 	}
 }
 
@@ -138,14 +167,27 @@ int ring_shared_start(void)
 	return err;
 }
 
-void ring_shared_submit(struct ring_req *req)
+void ring_shared_submit_list(struct ring_req_list *list)
 {
-	ring_req_start(req);
+	struct ring_req *req;
+
 	mutex_lock(&shared.lock);
-	ring_send(&shared.ring, req);
+	while ((req = STAILQ_FIRST(list))) {
+		STAILQ_REMOVE_HEAD(list, link);
+		ring_req_start(req);
+		ring_send(&shared.ring, req);
+	}
 	if (io_uring_sq_ready(&shared.ring.u))
 		submit_all();
 	mutex_unlock(&shared.lock);
+}
+
+void ring_shared_submit(struct ring_req *req)
+{
+	struct ring_req_list list = STAILQ_HEAD_INITIALIZER(list);
+
+	STAILQ_INSERT_TAIL(&list, req, link);
+	ring_shared_submit_list(&list);
 }
 
 static void stop_reaper(void)

@@ -316,6 +316,40 @@ START_TEST(asynchronous_requests_complete)
 }
 END_TEST
 
+static int refuse_three(void *arg UNUSED, const struct blk_fault *f)
+{
+	return f->sector == 3 ? -EIO : 0;
+}
+
+START_TEST(what_is_refused_of_a_list_ends_alone)
+{
+	enum { NR = 8 };
+	static struct blk_io io[NR], *list[NR];
+	struct iovec iov[NR];
+	u8 *r = t_buf(NR);
+	sem_t done;
+
+	sem_init(&done, 0, 0);
+	dev = t_open(_i);
+	blk_fault_set(dev, refuse_three, NULL);
+	for (unsigned i = 0; i < NR; i++) {
+		iov[i] = (struct iovec){ r + i * SECTOR_SIZE, SECTOR_SIZE };
+		io[i] = (struct blk_io){ .op = BLK_READ, .sector = i, .nr = 1, .iov = &iov[i],
+					 .nr_iov = 1, .done = async_done, .arg = &done };
+		list[i] = &io[i];
+	}
+	blk_submit_async_list(dev, list, NR);
+	for (unsigned i = 0; i < NR; i++)
+		while (sem_wait(&done))
+			;
+	for (unsigned i = 0; i < NR; i++)
+		ck_assert_int_eq(io[i].res, i == 3 ? -EIO : 0);
+	ring_shutdown();
+	blk_close(dev);
+	free(r);
+}
+END_TEST
+
 /* ------------------------------------------------------------------- others */
 
 START_TEST(zeroed_ranges_read_as_zero_and_the_rest_stays)
@@ -481,6 +515,7 @@ int main(void)
 	ADD(done_may_add_to_the_batch_and_do_synchronous_io, T_NR_BACKENDS);
 	ADD(an_error_reaches_only_its_own_request, T_NR_BACKENDS);
 	ADD(asynchronous_requests_complete, T_NR_BACKENDS);
+	ADD(what_is_refused_of_a_list_ends_alone, T_NR_BACKENDS);
 	ADD(zeroed_ranges_read_as_zero_and_the_rest_stays, T_NR_BACKENDS);
 	ADD(discard_leaves_the_neighbours, T_NR_BACKENDS);
 	ADD(preallocation_keeps_content, T_NR_BACKENDS);

@@ -7,18 +7,25 @@ static struct {
 	u64 index;
 	unsigned order;
 } asked[LOG_MAX];
-static u32 nr_asked;
+static u32 nr_asked, nr_batches;
+static int refuse;             /* what starting returns */
 
 /* Done at once, as a very fast device would. */
-static int log_fill_async(struct mapping *m, struct folio *f)
+static int log_fill_async(struct mapping *m, struct folio **f, u32 nr)
 {
-	CHECK(nr_asked < LOG_MAX);
-	asked[nr_asked].index = f->index;
-	asked[nr_asked++].order = f->order;
-	CHECK(fake_fill(m, f, 0, folio_sectors(f)) == 0);
-	folio_unlock(f);
-	folio_put(f);
-	return 0;
+	nr_batches++;
+	for (u32 i = 0; i < nr; i++) {
+		CHECK(nr_asked < LOG_MAX);
+		CHECK(i == 0 || f[i]->index > f[i - 1]->index);
+		asked[nr_asked].index = f[i]->index;
+		asked[nr_asked++].order = f[i]->order;
+		if (refuse)
+			continue;
+		CHECK(fake_fill(m, f[i], 0, folio_sectors(f[i])) == 0);
+		folio_unlock(f[i]);
+		folio_put(f[i]);
+	}
+	return refuse;
 }
 
 static const struct mapping_ops ops = { .fill = fake_fill, .fill_async = log_fill_async };
@@ -30,7 +37,8 @@ static void begin(u64 bytes)
 	start(bytes);
 	mapping_init(&map, &ops, NULL);
 	ra = (struct readahead){ 0 };
-	nr_asked = 0;
+	nr_asked = nr_batches = 0;
+	refuse = 0;
 }
 
 static unsigned read_at(u64 sector, u32 nr, u64 eof)
@@ -204,6 +212,49 @@ START_TEST(the_next_window_is_under_way_before_the_current_one_is_used_up)
 }
 END_TEST
 
+START_TEST(the_folios_of_a_window_are_filled_together)
+{
+	begin(256 * MIB);
+	/* Something is there already: the window goes on behind it. */
+	use(&map, 40, 0);
+	read_at(0, 16, 1 << 20);
+	ck_assert_uint_eq(nr_batches, 1);
+	ck_assert_uint_ge(nr_asked, 3);
+	ck_assert_uint_ge(asked[nr_asked - 1].index, 41);
+	finish(&map);
+}
+END_TEST
+
+START_TEST(a_long_read_begins_with_folios_of_its_length)
+{
+	begin(256 * MIB);
+	read_at(0, 64, 1 << 20);
+	ck_assert_uint_eq(ra.order, 6);
+	for (u32 i = 0; i < nr_asked; i++)
+		ck_assert_uint_eq(asked[i].order, 6);
+	ck_assert_uint_eq(nr_asked, 2);
+	finish(&map);
+}
+END_TEST
+
+START_TEST(what_can_not_be_started_is_left_unlocked_to_its_reader)
+{
+	begin(256 * MIB);
+	refuse = -ENOMEM;
+	read_at(0, 4, 1 << 20);
+	ck_assert_uint_ge(nr_asked, 2);
+	for (u32 i = 0; i < nr_asked; i++) {
+		struct folio *f = cache_find(&map, asked[i].index);
+
+		ck_assert(folio_trylock(f));
+		ck_assert(!folio_range_uptodate(f, 0, 1));
+		folio_unlock(f);
+		folio_put(f);
+	}
+	finish(&map);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("readahead");
@@ -218,5 +269,8 @@ int main(void)
 	check_add(s, in_a_full_small_cache_readahead_goes_on_without_waiting);
 	check_add(s, readahead_that_nobody_asked_for_is_counted_as_wasted);
 	check_add(s, the_next_window_is_under_way_before_the_current_one_is_used_up);
+	check_add(s, the_folios_of_a_window_are_filled_together);
+	check_add(s, a_long_read_begins_with_folios_of_its_length);
+	check_add(s, what_can_not_be_started_is_left_unlocked_to_its_reader);
 	return check_main(s);
 }

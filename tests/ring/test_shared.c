@@ -42,12 +42,17 @@ static void job_done(struct ring_req *req)
 	sem_post(j->done);
 }
 
-static void submit(struct job *j, enum ring_op op, u8 *mem, u64 off, sem_t *done)
+static void prepare(struct job *j, enum ring_op op, u8 *mem, u64 off, sem_t *done)
 {
 	j->iov = (struct iovec){ mem, 4096 };
 	j->done = done;
 	j->req = (struct ring_req){ .op = op, .file = handle, .off = off, .iov = &j->iov,
 				    .nr_iov = 1, .done = job_done, .arg = j };
+}
+
+static void submit(struct job *j, enum ring_op op, u8 *mem, u64 off, sem_t *done)
+{
+	prepare(j, op, mem, off, done);
 	ring_shared_submit(&j->req);
 }
 
@@ -154,6 +159,35 @@ START_TEST(done_may_submit_and_shutdown_waits_for_that_too)
 }
 END_TEST
 
+START_TEST(a_list_is_sent_with_one_system_call)
+{
+	enum { NR_LIST = 200 };
+	static struct job jobs[NR_LIST];
+	struct ring_req_list list = STAILQ_HEAD_INITIALIZER(list);
+	struct ring_counts before;
+	sem_t done;
+
+	sem_init(&done, 0, 0);
+	submit(&jobs[0], RING_WRITE, arena, 0, &done);
+	while (sem_wait(&done))
+		;
+	before = t_counts();
+	for (unsigned i = 0; i < NR_LIST; i++) {
+		prepare(&jobs[i], RING_READ, arena, 0, &done);
+		STAILQ_INSERT_TAIL(&list, &jobs[i].req, link);
+	}
+	ring_shared_submit_list(&list);
+	ck_assert(STAILQ_EMPTY(&list));
+	for (unsigned i = 0; i < NR_LIST; i++)
+		while (sem_wait(&done))
+			;
+	ck_assert_uint_eq(t_counts().enters - before.enters, 1);
+	for (unsigned i = 0; i < NR_LIST; i++)
+		ck_assert_int_eq(jobs[i].req.res, 4096);
+	sem_destroy(&done);
+}
+END_TEST
+
 static bool works_here(void)
 {
 	struct ring *r;
@@ -179,6 +213,7 @@ int main(void)
 	ADD(requests_of_several_threads_all_complete);
 	ADD(shutdown_waits_for_everything_under_way);
 	ADD(it_can_be_started_again);
+	ADD(a_list_is_sent_with_one_system_call);
 	ADD(done_may_submit_and_shutdown_waits_for_that_too);
 	return check_main(s);
 }
