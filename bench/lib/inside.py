@@ -9,6 +9,8 @@ from lib.shell import Failed, note
 
 Figure = namedtuple('Figure', 'name value unit higher_is_better')
 HIGH = ('hit, two threads / one',)
+# Accesses of SQLite through a mount.
+RECORDED = os.path.join(os.path.dirname(__file__), '../../tests/cache/database.trace')
 
 
 def lines_of(program, *args):
@@ -33,13 +35,14 @@ def write_amplification(program):
     return out
 
 
-def hit_ratios(program):
+def hit_ratios(program, *recorded):
     """Misses of s3fifo divided by those of lru: all, and of what was used before."""
     out = []
-    for line in shell.run([program], timeout=300).split('\n')[1:]:
+    for line in shell.run([program, *recorded], timeout=300).split('\n')[1:]:
         cells = line[28:].split()
         if len(cells) > 2:
             name = line[:28].strip()
+            name += f', cache {float(cells[0]):g} MiB' if recorded else ''
             out.append(Figure(f'misses s3fifo / lru, {name}', float(cells[-2]), 'x', False))
             out.append(Figure(f'avoidable misses s3fifo / lru, {name}', float(cells[-1]), 'x', False))
     return out
@@ -98,7 +101,9 @@ def measure(setup):
 
     out = []
     for part in (inside('bench_write_amp', write_amplification), xfs(4096), xfs(65536),
-                 inside('bench_micro_cache', lines_of), inside('bench_hit_ratio', hit_ratios)):
+                 inside('bench_micro_cache', lines_of), inside('bench_hit_ratio', hit_ratios),
+                 lambda: hit_ratios(os.path.join(setup.build, 'bench', 'bench_hit_ratio'),
+                                    RECORDED, '1', '2', '4')):
         try:
             out += part()
         except (Failed, OSError) as e:

@@ -160,6 +160,13 @@ def rand_write(run):
                          run.setup.file_bytes // 8))
 
 
+def seq_write_4k(run):
+    """As rand_write, in order."""
+    run.need_data()
+    return per_s(run.fio('write', ['--rw=write', '--bs=4k', '--end_fsync=1'] + BUFFERED,
+                         run.setup.file_bytes // 8))
+
+
 def rand_write_fdatasync(run):
     run.need_data()
     return per_s(run.fio('write', RAND_WRITE + BUFFERED + ['--fdatasync=1']))
@@ -283,6 +290,8 @@ ESSENTIAL = [
 ]
 FURTHER = [
     Row('rand-read-cold', '/s', '4 KiB reads, nothing cached', rand_read_cold, 'r', []),
+    Row('seq-write-4k', '/s', '4 KiB overwrites in order, one fsync at the end', seq_write_4k, '',
+        []),
     Row('direct-read-1-hot', '/s', '4 KiB, O_DIRECT, read before', direct_read_1_hot, 'n', []),
     Row('direct-read-32-hot', '/s', 'the same, depth 32', direct_read_32_hot, 'n', []),
     Row('rand-write-fsync', '/s', '4 KiB overwrites, fsync each', rand_write_fsync, 'r', []),
@@ -300,7 +309,7 @@ def in_order(rows):
     mount again last."""
     order = ['seq-write', 'seq-read-cold', 'seq-read-hot', 'rand-read-cold', 'rand-read-hot',
              'direct-read-1-cold', 'direct-read-32-cold', 'direct-read-1-hot', 'direct-read-32-hot',
-             'rand-write', 'rand-write-fdatasync', 'rand-write-fsync', 'direct-write-1',
-             'direct-write-32', 'create', 'stat-cold', 'stat-hot', 'unlink', 'create-4k',
+             'rand-write', 'seq-write-4k', 'rand-write-fdatasync', 'rand-write-fsync',
+             'direct-write-1', 'direct-write-32', 'create', 'stat-cold', 'stat-hot', 'unlink', 'create-4k',
              'big-write', 'big-write-p999', 'big-write-max', 'big-read', 'over-memory']
     return sorted(rows, key=lambda r: order.index(r.name))

@@ -70,9 +70,7 @@ check 'reproducible: second' env SOURCE_DATE_EPOCH=1 "$MKFS" --size 8M -U $uuid 
 check_equal "$(head -c 8192 r1.img | sha256sum)" "$(head -c 8192 r2.img | sha256sum)" \
 	'the same superblock and root sector twice'
 
-start=$(date +%s%N)
 check 'an image of 1 TiB is formatted' mkfs --size 1T big.img
-check_equal 1 $((($(date +%s%N) - start) / 1000000 < 1000)) 'in less than a second'
 check_equal 1 $(($(stat -c %b big.img) * 512 < 2 << 30)) 'and takes less than 2 GiB of the host'
 rm -f big.img
 
