@@ -8,7 +8,7 @@
 #	-m  FolioFS: whose page cache serves
 #	-u  who makes the calls: root; an ordinary user on a mount made by root; "alone": that user
 #	    runs the daemon, too, through fusermount3
-#	-o  more mount options
+#	-o  more mount options; with transport=uring the kernel offers that to new mounts meanwhile
 #	-k  only rules whose name has this word
 #	PROGRAM  names in this folder; all test_*.py when there is none
 #
@@ -106,6 +106,10 @@ serve_crash()
 	kill_fs "$mnt" && mount_it
 }
 
+if [[ $options = *transport=uring* ]]; then
+	. "$here/../lib/uring.sh"
+	uring_on || t_skip_all "FUSE over io_uring can't be switched on here"
+fi
 case $type in
 foliofs) need_fuse ;;
 ext4 | xfs) need_command "mkfs.$type" ;;
