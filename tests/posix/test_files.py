@@ -15,6 +15,27 @@ def an_unlinked_open_file_lives_until_it_is_closed():
     os.close(fd)
 
 
+@rule(only="foliofs", why="the others are not killed", served=True)
+def space_of_an_unlinked_open_file_returns_after_a_crash():
+    fd = os.open("f", os.O_RDWR | os.O_CREAT)
+    top = os.open(".", os.O_RDONLY)
+    os.fsync(top)
+    before = os.statvfs(".").f_bfree
+    os.write(fd, b"x" * (8 << 20))
+    os.unlink("f")
+    os.fsync(fd)
+    os.fsync(top)
+    assert os.statvfs(".").f_bfree <= before - (8 << 20) // 4096
+    crash()
+    abandon(fd, top)
+    assert not os.path.exists("f")
+    for _ in range(100):                # given back in the background
+        if os.statvfs(".").f_bfree >= before - 64:
+            return
+        time.sleep(0.1)
+    raise AssertionError((before, os.statvfs(".").f_bfree))
+
+
 @rule
 def a_file_stays_open_through_its_removal_and_that_of_its_directory():
     os.mkdir("d")

@@ -5,6 +5,7 @@ from rules import *
 
 FSGETXATTR, FSSETXATTR, GETVERSION = 0x801c581f, 0x401c5820, 0x80087601
 GETLABEL, SETLABEL, FITRIM = 0x81009431, 0x41009432, 0xc0185879
+FIEMAP, FICLONE, FIDEDUPERANGE = 0xc020660b, 0x40049409, 0xc0189436
 
 
 @contextlib.contextmanager
@@ -245,6 +246,26 @@ def trimming_gives_space_back_to_the_host_and_keeps_files():
 @rule(user=True)
 def trimming_is_roots():
     fails(errno.EPERM, fitrim)
+
+
+@rule(only="foliofs", why="what FUSE does not hand on; the others have some of it")
+def extent_maps_and_clones_are_refused_and_change_nothing():
+    put("f", b"f" * 8192)
+    put("g", b"g" * 8192)
+    src, dst = os.open("f", os.O_RDONLY), os.open("g", os.O_RDWR)
+    refused = errno.EOPNOTSUPP, errno.ENOTTY, errno.EINVAL
+    fails(refused, fcntl.ioctl, src, FIEMAP, struct.pack("QQIIII", 0, 8192, 0, 0, 0, 0))
+    fails(refused, fcntl.ioctl, dst, FICLONE, src)
+    one = struct.pack("QQHHIqQiI", 0, 4096, 1, 0, 0, dst, 0, 0, 0)
+    try:
+        one = fcntl.ioctl(src, FIDEDUPERANGE, one)
+    except OSError as e:
+        assert e.errno in refused, e
+    else:
+        assert struct.unpack("QQHHIqQiI", one)[7] < 0       # the status of that range
+    assert get("f") == b"f" * 8192 and get("g") == b"g" * 8192
+    os.close(src)
+    os.close(dst)
 
 
 @rule
