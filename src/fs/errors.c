@@ -47,6 +47,12 @@ static bool same_place(const struct fs_error *x, const struct fs_error *y)
 	return x->why == y->why && x->ino == y->ino && x->sector == y->sector;
 }
 
+/* er entered; others look whether there is anything without entering. */
+static void pending_set_nr(struct errors *er, u32 nr)
+{
+	__atomic_store_n(&er->nr, nr, __ATOMIC_RELAXED);
+}
+
 /* er entered. */
 static void pending_add(struct errors *er, const struct fs_error *e)
 {
@@ -60,9 +66,11 @@ static void pending_add(struct errors *er, const struct fs_error *e)
 	/* The newest are kept, as on the disk. */
 	if (er->nr == FMT_NR_ERRORS) {
 		er->lost += er->e[0].count;
-		memmove(er->e, er->e + 1, --er->nr * sizeof(er->e[0]));
+		memmove(er->e, er->e + 1, (er->nr - 1) * sizeof(er->e[0]));
+		pending_set_nr(er, er->nr - 1);
 	}
-	er->e[er->nr++] = *e;
+	er->e[er->nr] = *e;
+	pending_set_nr(er, er->nr + 1);
 }
 
 static void note(void *arg, enum why why, u64 ino, u64 sector)
@@ -139,7 +147,7 @@ static void pending_take(struct errors *er, struct store_arg *a)
 	a->nr = er->nr;
 	a->lost = er->lost;
 	memcpy(a->e, er->e, er->nr * sizeof(er->e[0]));
-	er->nr = 0;
+	pending_set_nr(er, 0);
 	er->lost = 0;
 	pending_leave(er);
 }

@@ -296,7 +296,8 @@ static void pending_change(struct space *sp, struct space_group *g, const struct
 
 		*entry = value_at(values, i);
 		p->nr += more;
-		g->nr_pending += more;
+		/* Looked at without the lock, too. */
+		__atomic_store_n(&g->nr_pending, g->nr_pending + more, __ATOMIC_RELAXED);
 	}
 	pending_put(sp, g, m->idx);
 }
