@@ -2,7 +2,9 @@
  * The flusher: writes back what has been dirty for long, or when there is much of it.
  *
  * One round takes the queued inodes in batches, each inode in turns of TURN_SECTORS, so that
- * the runs on the disk are long and files are not interleaved. The batch goes on until each has
+ * the runs on the disk are long and files are not interleaved. Turns of small files are written
+ * together, one behind the other through one pipeline, up to about as much as one turn: the device
+ * is not idle between them. The batch goes on until each has
  * been gone through once: what is dirtied behind the turns waits until it is old itself, or a
  * file that never stops changing would be written all the time.
  *
@@ -82,6 +84,7 @@ struct pass {
 	struct inode *ip;
 	u64 next;        /* bytes: where the next turn begins */
 	u64 began_ns;
+	int lost;        /* what is left of data that a flush has lost: 0 or why */
 	bool others;     /* write it, too: what they have in hand is passed over */
 	bool over;
 };
@@ -100,28 +103,29 @@ static void pass_end(struct pass *p, int r)
 		mapping_dirty_since(&p->ip->file.mapping, p->began_ns);
 }
 
-/* One turn. all: for sync, which also waits for what others have under way. */
-static int flush_turn(struct pass *p, bool all)
+static void turn_begin(struct pass *p, struct iomap_wb *wb)
 {
-	struct inode *ip = p->ip;
-	int lost = file_retry_lost(ip), r, done;
-	u64 next = p->next;
-	bool few, again;
-
+	p->lost = file_retry_lost(p->ip);
 	if (p->next == 0) {
 		p->began_ns = now_ns();
 		pass_look(p);
 	}
-	r = iomap_writeback(&ip->file, p->next, INT64_MAX, all ? IOMAP_WB_WAIT : 0, TURN_SECTORS,
-			    &next);
-	again = r == -EAGAIN && inode_wait_writer(ip);
-	r = r == -EAGAIN ? 0 : r;
-	r = r ? r : lost;
+	*wb = (struct iomap_wb){ .f = &p->ip->file, .start = p->next, .end = INT64_MAX,
+				 .nr_max = TURN_SECTORS };
+}
+
+static int turn_end(struct pass *p, const struct iomap_wb *wb)
+{
+	struct inode *ip = p->ip;
+	bool again = wb->error == -EAGAIN && inode_wait_writer(ip), few;
+	int r = wb->error == -EAGAIN ? 0 : wb->error, done;
+
+	r = r ? r : p->lost;
 	note_result(ip, r);
 	pass_look(p);
 	if (!again)
-		p->next = next;
-	if (r || (!again && next >= INT64_MAX))
+		p->next = wb->next;
+	if (r || (!again && wb->next >= INT64_MAX))
 		pass_end(p, r);
 	mutex_lock(&ip->state);
 	few = ip->nr_done < DONE_MAX && ip->done_sectors < DONE_SECTORS_MAX;
@@ -168,25 +172,61 @@ static void release(struct fs *fs, struct inode *ip)
 	fs_iput(ip);
 }
 
+/*
+ * The next turns that are written together: of pass[*at] and behind. Their number; *at is behind
+ * them.
+ */
+static unsigned take_turns(struct pass *pass, unsigned n, unsigned *at, struct pass **turn,
+			   bool all)
+{
+	unsigned nr = 0;
+	u64 sectors = 0;
+
+	for (; *at < n && sectors < TURN_SECTORS; (*at)++) {
+		struct pass *p = &pass[*at];
+
+		if (p->over || (p->next == 0 && !is_due(p->ip, all)))
+			continue;
+		sectors += __atomic_load_n(&p->ip->file.mapping.nr_dirty, __ATOMIC_RELAXED);
+		turn[nr++] = p;
+	}
+	return nr;
+}
+
+/* all: for sync, which also waits for what others have under way. */
+static int flush_turns(struct pass **turn, unsigned nr, bool all, bool *more)
+{
+	struct iomap_wb wb[BATCH];
+	int err = 0;
+
+	for (unsigned i = 0; i < nr; i++)
+		turn_begin(turn[i], &wb[i]);
+	iomap_writeback_files(wb, nr, all ? IOMAP_WB_WAIT : 0);
+	for (unsigned i = 0; i < nr; i++) {
+		int r = turn_end(turn[i], &wb[i]);
+
+		err = err ? err : r;
+		*more |= !turn[i]->over;
+	}
+	return err;
+}
+
 static int flush_batch(struct inode **batch, unsigned n, bool all)
 {
-	struct pass pass[BATCH];
+	struct pass pass[BATCH], *turn[BATCH];
 	bool more = true;
 	int err = 0;
 
 	for (unsigned i = 0; i < n; i++)
 		pass[i] = (struct pass){ .ip = batch[i] };
 	while (more) {
-		more = false;
-		for (unsigned i = 0; i < n; i++) {
-			struct pass *p = &pass[i];
-			int r;
+		unsigned at = 0, nr;
 
-			if (p->over || (p->next == 0 && !is_due(p->ip, all)))
-				continue;
-			r = flush_turn(p, all);
+		more = false;
+		while ((nr = take_turns(pass, n, &at, turn, all))) {
+			int r = flush_turns(turn, nr, all, &more);
+
 			err = err ? err : r;
-			more |= !p->over;
 		}
 	}
 	return err;

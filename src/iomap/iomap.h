@@ -267,6 +267,27 @@ enum iomap_wb_flags {
 int iomap_writeback(struct iomap_file *f, u64 start, u64 end, unsigned flags, u64 nr_max,
 		    u64 *next);
 
+/*
+ * The same for several files of one device, one after another through one pipeline: the device has
+ * something to do while it goes on to the next. No file is there twice.
+ */
+struct iomap_wb {
+	struct iomap_file *f;
+	u64 start, end;          /* bytes */
+	u64 nr_max;              /* sectors, 0 = no limit */
+	/* results */
+	u64 next;
+	int error;
+	/* private */
+	struct wb_queue *queue;
+	u64 first, last;         /* file sectors */
+	u64 limit;               /* sectors that may still be written */
+	struct iomap map;
+	bool dirty;
+	bool skipped;            /* sectors that somebody holds */
+};
+void iomap_writeback_files(struct iomap_wb *wb, unsigned nr, unsigned flags);
+
 /* Waits for writeback of others that is under way; the error that dirty sectors have, if any. */
 int iomap_wait_writeback(struct iomap_file *f);
 

@@ -16,7 +16,10 @@
  *    (iomap_ops.announce), and sent when it is durable, while the writes of the round before are
  *    still under way.
  * 6. This thread reaps its own I/O. So it never waits for anybody (folio lock, writeback of
- *    others) while it has writes under way, or two threads could wait for each other.
+ *    others, room in the journal) while it has writes under way, or two threads could wait for each
+ *    other.
+ * 7. Several files go through one pipeline, one after another and never mixed: first space for all
+ *    of them (rule 6), then their writes. Many small files keep the device as busy as a large one.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -40,34 +43,33 @@ struct wb_range {
 	enum iomap_how how;
 };
 
-struct wb {
-	struct iomap_file *f;
+/* What the files of one call share. */
+struct wb_queue {
 	struct blk_batch batch;
 	struct request *open;           /* being gathered, not sent */
 	struct request_list failed;
 	struct request_list held;       /* overwrites that are not announced yet */
 	u32 nr_held, held_max;          /* their sectors */
-	struct iomap map;
-	u64 start, end;                 /* file sectors */
-	u64 limit;                      /* sectors that may still be written */
-	u64 next;                       /* sector: what lies before has been visited */
-	int error;
 	u64 settle;                     /* what write_how() wants settled first */
-	u32 nr_settle;
-	bool skipped;                   /* sectors that somebody holds */
+	u32 nr_settle;                  /* 0: that nothing is under way is enough */
 	unsigned nr_ranges;             /* of the folio in hand */
 	struct wb_range range[1u << FOLIO_MAX_ORDER];
 };
 
-static void wb_fail(struct wb *w, int error)
+static void wb_fail(struct iomap_wb *w, int error)
 {
 	if (!w->error)
 		w->error = error;
 }
 
+static struct iomap_wb *wb_of(const struct request *rq)
+{
+	return rq->io.arg;
+}
+
 /* ---- ends ---- */
 
-static struct iomap_ioend wb_end_of(struct wb *w, const struct request *rq, u32 skip, u32 nr)
+static struct iomap_ioend wb_end_of(struct iomap_wb *w, const struct request *rq, u32 skip, u32 nr)
 {
 	u64 end = (rq->sector + skip + nr) << SECTOR_SHIFT;
 
@@ -83,7 +85,7 @@ static struct iomap_ioend wb_end_of(struct wb *w, const struct request *rq, u32 
 	};
 }
 
-static void wb_ioend(struct wb *w, const struct request *rq, u32 skip, u32 nr, int error)
+static void wb_ioend(struct iomap_wb *w, const struct request *rq, u32 skip, u32 nr, int error)
 {
 	struct iomap_ioend io = wb_end_of(w, rq, skip, nr);
 
@@ -106,10 +108,10 @@ static void wb_end_piece(struct folio *folio, u32 first, u32 nr, int error)
 static void wb_done(struct blk_io *io)
 {
 	struct request *rq = container_of(io, struct request, io);
-	struct wb *w = io->arg;
+	struct iomap_wb *w = wb_of(rq);
 
 	if (io->res) {
-		TAILQ_INSERT_TAIL(&w->failed, rq, link);
+		TAILQ_INSERT_TAIL(&w->queue->failed, rq, link);
 		return;
 	}
 	wb_ioend(w, rq, 0, io->nr, 0);
@@ -122,8 +124,9 @@ static void wb_done(struct blk_io *io)
  * One piece of a failed request, sector by sector; the folio's count of ranges grows to one for
  * each sector.
  */
-static void wb_retry_piece(struct wb *w, struct request *rq, unsigned i, u32 skip, u32 *failed)
+static void wb_retry_piece(struct request *rq, unsigned i, u32 skip, u32 *failed)
 {
+	struct iomap_wb *w = wb_of(rq);
 	struct request_piece *pc = &rq->piece[i];
 	const u8 *data = rq->iov[i].iov_base;
 
@@ -143,7 +146,7 @@ static void wb_retry_piece(struct wb *w, struct request *rq, unsigned i, u32 ski
 }
 
 /* All of it has failed, and is not asked about again. */
-static void wb_failed(struct wb *w, struct request *rq)
+static void wb_failed(struct iomap_wb *w, struct request *rq)
 {
 	wb_ioend(w, rq, 0, rq->io.nr, rq->io.res);
 	for (unsigned i = 0; i < rq->io.nr_iov; i++)
@@ -151,21 +154,22 @@ static void wb_failed(struct wb *w, struct request *rq)
 	request_free(rq);
 }
 
-static void wb_retry(struct wb *w)
+static void wb_retry(struct wb_queue *q)
 {
 	struct request *rq;
 
-	while ((rq = TAILQ_FIRST(&w->failed))) {
+	while ((rq = TAILQ_FIRST(&q->failed))) {
+		struct iomap_wb *w = wb_of(rq);
 		u32 skip = 0, failed = 0;
 
-		TAILQ_REMOVE(&w->failed, rq, link);
+		TAILQ_REMOVE(&q->failed, rq, link);
 		/* An end for each sector instead of one. */
 		if (w->f->ops->write_begin(w->f, rq->how, 0, 0, rq->io.nr - 1)) {
 			wb_failed(w, rq);
 			continue;
 		}
 		for (unsigned i = 0; i < rq->io.nr_iov; i++) {
-			wb_retry_piece(w, rq, i, skip, &failed);
+			wb_retry_piece(rq, i, skip, &failed);
 			skip += rq->piece[i].nr;
 		}
 		request_free(rq);
@@ -174,15 +178,16 @@ static void wb_retry(struct wb *w)
 
 /* ---- sending ---- */
 
-static void wb_wait_own(struct wb *w)
+static void wb_wait_own(struct wb_queue *q)
 {
-	blk_batch_wait(&w->batch, 0);
-	wb_retry(w);
+	blk_batch_wait(&q->batch, 0);
+	wb_retry(q);
 }
 
 /* It can't be announced, or recorded: as if its writes had failed before they were sent. */
-static void wb_give_up(struct wb *w, struct request *rq, bool begun, int error)
+static void wb_give_up(struct request *rq, bool begun, int error)
 {
+	struct iomap_wb *w = wb_of(rq);
 	struct iomap_ioend io = wb_end_of(w, rq, 0, rq->io.nr);
 
 	io.unsent = true;
@@ -195,95 +200,105 @@ static void wb_give_up(struct wb *w, struct request *rq, bool begun, int error)
 	request_free(rq);
 }
 
-static int wb_ask(struct wb *w, struct iomap_overwrite *ow, unsigned nr)
+/* Through any of the files: the log is one. */
+static int wb_ask(struct wb_queue *q, struct iomap_file *f, struct iomap_overwrite *ow, unsigned nr)
 {
-	int r = w->f->ops->announce(w->f, ow, nr, false);
+	int r = f->ops->announce(f, ow, nr, false);
 
 	if (r != -EBUSY)
 		return r;
-	wb_wait_own(w);
-	return w->f->ops->announce(w->f, ow, nr, true);
+	wb_wait_own(q);
+	return f->ops->announce(f, ow, nr, true);
 }
 
 /* Rule 5. */
-static void wb_announce(struct wb *w)
+static void wb_announce(struct wb_queue *q)
 {
 	struct iomap_overwrite *ow;
 	struct request *rq;
 	unsigned nr = 0;
 	int r = -ENOMEM;
 
-	if (TAILQ_EMPTY(&w->held))
+	if (TAILQ_EMPTY(&q->held))
 		return;
-	TAILQ_FOREACH(rq, &w->held, link)
+	TAILQ_FOREACH(rq, &q->held, link)
 		nr++;
 	ow = calloc(nr, sizeof(*ow));
 	nr = 0;
-	TAILQ_FOREACH(rq, &w->held, link)
+	TAILQ_FOREACH(rq, &q->held, link)
 		if (ow)
 			ow[nr++] = (struct iomap_overwrite){ rq->io.sector, rq->io.nr, rq->sum,
 							     NULL };
 	if (ow)
-		r = wb_ask(w, ow, nr);
-	for (nr = 0; (rq = TAILQ_FIRST(&w->held)); nr++) {
-		TAILQ_REMOVE(&w->held, rq, link);
+		r = wb_ask(q, wb_of(TAILQ_FIRST(&q->held))->f, ow, nr);
+	for (nr = 0; (rq = TAILQ_FIRST(&q->held)); nr++) {
+		TAILQ_REMOVE(&q->held, rq, link);
 		if (r) {
-			wb_give_up(w, rq, true, r);
+			wb_give_up(rq, true, r);
 			continue;
 		}
 		rq->intent = ow[nr].intent;
-		blk_batch_add(&w->batch, &rq->io);
+		blk_batch_add(&q->batch, &rq->io);
 	}
-	w->nr_held = 0;
+	q->nr_held = 0;
 	free(ow);
 }
 
-static void wb_send(struct wb *w)
+static void wb_send(struct wb_queue *q)
 {
-	struct request *rq = w->open;
+	struct request *rq = q->open;
+	struct iomap_file *f;
 
-	w->open = NULL;
+	q->open = NULL;
 	if (!rq)
 		return;
-	if (w->f->ops->write_begin(w->f, rq->how, rq->io.sector, rq->io.nr, 1)) {
-		wb_give_up(w, rq, false, -ENOMEM);
+	f = wb_of(rq)->f;
+	if (f->ops->write_begin(f, rq->how, rq->io.sector, rq->io.nr, 1)) {
+		wb_give_up(rq, false, -ENOMEM);
 		return;
 	}
 	if (rq->how != IOMAP_OVERWRITE) {
-		blk_batch_add(&w->batch, &rq->io);
+		blk_batch_add(&q->batch, &rq->io);
 		return;
 	}
-	TAILQ_INSERT_TAIL(&w->held, rq, link);
-	w->nr_held += rq->io.nr;
-	if (w->nr_held >= w->held_max)
-		wb_announce(w);
+	TAILQ_INSERT_TAIL(&q->held, rq, link);
+	q->nr_held += rq->io.nr;
+	if (q->nr_held >= q->held_max)
+		wb_announce(q);
 }
 
 /* Nothing is under way afterwards: now this thread may wait for others. */
-static void wb_drain(struct wb *w)
+static void wb_drain(struct wb_queue *q)
 {
-	wb_send(w);
-	wb_announce(w);
-	wb_wait_own(w);
+	wb_send(q);
+	wb_announce(q);
+	wb_wait_own(q);
 }
 
-static struct request *wb_request(struct wb *w, u64 sector, const struct wb_range *r)
+static bool wb_is_drained(const struct wb_queue *q)
 {
-	if (w->open && (w->open->how != r->how || !request_takes(w->open, sector, r->disk, r->nr)))
-		wb_send(w);
-	if (w->open)
-		return w->open;
-	w->open = request_new(BLK_WRITE, sector, r->disk, REQUEST_PIECES_MAX);
-	if (w->open) {
-		w->open->how = r->how;
-		w->open->io.done = wb_done;
-		w->open->io.arg = w;
+	return !q->open && !q->batch.in_flight && TAILQ_EMPTY(&q->held) && TAILQ_EMPTY(&q->failed);
+}
+
+static struct request *wb_request(struct iomap_wb *w, u64 sector, const struct wb_range *r)
+{
+	struct wb_queue *q = w->queue;
+
+	if (q->open && (q->open->how != r->how || !request_takes(q->open, sector, r->disk, r->nr)))
+		wb_send(q);
+	if (q->open)
+		return q->open;
+	q->open = request_new(BLK_WRITE, sector, r->disk, REQUEST_PIECES_MAX);
+	if (q->open) {
+		q->open->how = r->how;
+		q->open->io.done = wb_done;
+		q->open->io.arg = w;
 	}
-	return w->open;
+	return q->open;
 }
 
 /* Rule 2: nobody changes these sectors now. */
-static void wb_sum(const struct wb *w, const struct folio *folio, const struct wb_range *r,
+static void wb_sum(const struct iomap_wb *w, const struct folio *folio, const struct wb_range *r,
 		   u32 *sum)
 {
 	const u8 *data = (const u8 *)folio_data(folio) + ((size_t)r->first << SECTOR_SHIFT);
@@ -294,7 +309,7 @@ static void wb_sum(const struct wb *w, const struct folio *folio, const struct w
 }
 
 /* The range is under writeback; its reference to the folio passes to the request. */
-static void wb_add(struct wb *w, struct folio *folio, const struct wb_range *r, u64 size)
+static void wb_add(struct iomap_wb *w, struct folio *folio, const struct wb_range *r, u64 size)
 {
 	u64 sector = folio->index + r->first;
 	struct request *rq = wb_request(w, sector, r);
@@ -311,7 +326,7 @@ static void wb_add(struct wb *w, struct folio *folio, const struct wb_range *r, 
 
 /* ---- one folio ---- */
 
-static int wb_map(struct wb *w, u64 sector, u32 nr)
+static int wb_map(struct iomap_wb *w, u64 sector, u32 nr)
 {
 	struct iomap_file *f = w->f;
 	u64 pos = sector << SECTOR_SHIFT;
@@ -325,31 +340,38 @@ static int wb_map(struct wb *w, u64 sector, u32 nr)
 	return r;
 }
 
-static int wb_add_range(struct wb *w, struct folio *folio, u32 first, u32 nr)
+static int wb_add_range(struct iomap_wb *w, struct folio *folio, u32 first, u32 nr)
 {
 	u64 disk = iomap_disk(&w->map, folio->index + first);
 	u8 how[1u << FOLIO_MAX_ORDER];
+	struct wb_queue *q = w->queue;
 	int r = w->f->ops->write_how(w->f, disk, nr, how);
 
 	if (r == -EAGAIN) {
-		w->settle = disk;
-		w->nr_settle = nr;
+		q->settle = disk;
+		q->nr_settle = nr;
 	}
 	if (r)
 		return r;
 	for (u32 i = 0, run; i < nr; i += run) {
 		for (run = 1; i + run < nr && how[i + run] == how[i]; run++)
 			;
-		ASSERT(w->nr_ranges < ARRAY_LEN(w->range));
-		w->range[w->nr_ranges++] = (struct wb_range){ first + i, run, disk + i, how[i] };
+		ASSERT(q->nr_ranges < ARRAY_LEN(q->range));
+		q->range[q->nr_ranges++] = (struct wb_range){ first + i, run, disk + i, how[i] };
 	}
 	return 0;
 }
 
-static int wb_inline(struct wb *w, struct folio *folio, u64 size)
+static int wb_inline(struct iomap_wb *w, struct folio *folio, u64 size)
 {
-	int r = w->f->ops->inline_write(w->f, folio_data(folio), MIN(size, (u64)SECTOR_SIZE));
+	int r;
 
+	/* It runs a handle: rule 6. */
+	if (!wb_is_drained(w->queue)) {
+		w->queue->nr_settle = 0;
+		return -EAGAIN;
+	}
+	r = w->f->ops->inline_write(w->f, folio_data(folio), MIN(size, (u64)SECTOR_SIZE));
 	if (!r) {
 		folio_clear_dirty(folio, 0, 1);
 		stat_inc(STAT_WRITEBACK_SECTORS);
@@ -360,7 +382,7 @@ static int wb_inline(struct wb *w, struct folio *folio, u64 size)
 /*
  * A dirty run: what has a place on the disk and lies before the end of the file becomes ranges.
  */
-static int wb_run(struct wb *w, struct folio *folio, u32 first, u32 nr, u64 size)
+static int wb_run(struct iomap_wb *w, struct folio *folio, u32 first, u32 nr, u64 size)
 {
 	u64 eof = bytes_to_sectors_up(size);
 
@@ -393,38 +415,39 @@ static int wb_run(struct wb *w, struct folio *folio, u32 first, u32 nr, u64 size
  * The locked folio's ranges are chosen: under writeback with them. Unlocks; its reference is
  * used up.
  */
-static void wb_begin(struct wb *w, struct folio *folio, u64 size)
+static void wb_begin(struct iomap_wb *w, struct folio *folio, u64 size)
 {
-	unsigned nr = w->nr_ranges;
+	const struct wb_range *range = w->queue->range;
+	unsigned nr = w->queue->nr_ranges;
 
 	if (nr > 0) {
 		folio_zero_tail(folio, size);
 		folio_begin_writeback(folio, nr);
 	}
 	for (unsigned i = 0; i < nr; i++) {
-		folio_clear_dirty(folio, w->range[i].first, w->range[i].nr);
+		folio_clear_dirty(folio, range[i].first, range[i].nr);
 		folio_get(folio);
 	}
 	folio_unlock(folio);
 	for (unsigned i = 0; i < nr; i++) {
-		u32 n = w->range[i].nr;
+		u32 n = range[i].nr;
 
-		wb_add(w, folio, &w->range[i], size);
+		wb_add(w, folio, &range[i], size);
 		w->limit -= MIN(w->limit, (u64)n);
 	}
 	folio_put(folio);
 }
 
-static void wb_lock(struct wb *w, struct folio *folio)
+static void wb_lock(struct iomap_wb *w, struct folio *folio)
 {
 	if (folio_trylock(folio))
 		return;
-	wb_drain(w);
+	wb_drain(w->queue);
 	folio_lock(folio);
 }
 
 /* What of the run nobody holds. */
-static int wb_free_run(struct wb *w, struct folio *folio, u32 first, u32 nr, u64 size)
+static int wb_free_run(struct iomap_wb *w, struct folio *folio, u32 first, u32 nr, u64 size)
 {
 	int r = 0;
 
@@ -438,14 +461,14 @@ static int wb_free_run(struct wb *w, struct folio *folio, u32 first, u32 nr, u64
 }
 
 /* The locked folio's dirty ranges and how to write them. */
-static int wb_plan(struct wb *w, struct folio *folio, u64 size)
+static int wb_plan(struct iomap_wb *w, struct folio *folio, u64 size)
 {
-	u64 start = MAX(w->start, folio->index);
-	u64 end = MIN(w->end, folio->index + folio_sectors(folio));
+	u64 start = MAX(w->first, folio->index);
+	u64 end = MIN(w->last, folio->index + folio_sectors(folio));
 	u32 at = (u32)(start - folio->index), last = (u32)(end - folio->index), first, nr;
 	int r = 0;
 
-	w->nr_ranges = 0;
+	w->queue->nr_ranges = 0;
 	while (!r && !folio_has(folio, FOLIO_DEAD) &&
 	       folio_next_dirty(folio, at, last, &first, &nr)) {
 		r = wb_free_run(w, folio, first, nr, size);
@@ -455,7 +478,7 @@ static int wb_plan(struct wb *w, struct folio *folio, u64 size)
 }
 
 /* Locked, and under nobody's writeback; false: it is, and that is not waited for. */
-static bool wb_enter(struct wb *w, struct folio *folio, unsigned flags)
+static bool wb_enter(struct iomap_wb *w, struct folio *folio, unsigned flags)
 {
 	wb_lock(w, folio);
 	if (!folio_has(folio, FOLIO_WRITEBACK))
@@ -464,13 +487,14 @@ static bool wb_enter(struct wb *w, struct folio *folio, unsigned flags)
 		folio_unlock(folio);
 		return false;
 	}
-	wb_drain(w);
+	wb_drain(w->queue);
 	folio_wait_writeback(folio);
 	return true;
 }
 
-static void wb_folio(struct wb *w, struct folio *folio, unsigned flags)
+static void wb_folio(struct iomap_wb *w, struct folio *folio, unsigned flags)
 {
+	struct wb_queue *q = w->queue;
 	u64 size;
 	int r = 0;
 
@@ -484,9 +508,10 @@ static void wb_folio(struct wb *w, struct folio *folio, unsigned flags)
 		if (r != -EAGAIN || tries == IOMAP_SETTLE_TRIES)
 			break;
 		folio_unlock(folio);
-		wb_drain(w);
-		w->nr_ranges = 0;
-		r = w->f->ops->write_settle(w->f, w->settle, w->nr_settle, true);
+		wb_drain(q);
+		q->nr_ranges = 0;
+		r = !q->nr_settle ? 0 :
+				    w->f->ops->write_settle(w->f, q->settle, q->nr_settle, true);
 		if (r)
 			folio_lock(folio);
 	}
@@ -514,24 +539,21 @@ int iomap_wait_writeback(struct iomap_file *f)
 	return __atomic_load_n(&f->mapping.error, __ATOMIC_ACQUIRE);
 }
 
-static void wb_pass(struct wb *w, unsigned flags)
+/* What is still gathered of it is sent: the next file has requests of its own. */
+static void wb_pass(struct iomap_wb *w, unsigned flags)
 {
 	struct mapping *m = &w->f->mapping;
-	u64 sector = w->start;
+	u64 sector = w->first, next = w->last;
 	struct folio *folio;
 
-	blk_batch_init(&w->batch, w->f->dev);
-	TAILQ_INIT(&w->failed);
-	TAILQ_INIT(&w->held);
-	while (w->limit > 0 && (folio = cache_next_dirty(m, &sector, w->end))) {
+	while (w->limit > 0 && (folio = cache_next_dirty(m, &sector, w->last))) {
 		/* The limit may end within this one. */
-		w->next = __atomic_load_n(&folio->index, __ATOMIC_RELAXED);
+		next = __atomic_load_n(&folio->index, __ATOMIC_RELAXED);
 		wb_folio(w, folio, flags);
 	}
-	if (w->limit > 0)
-		w->next = w->end;
-	wb_drain(w);
-	blk_batch_fini(&w->batch);
+	wb_send(w->queue);
+	if (w->limit == 0 && next < w->last)
+		w->next = next << SECTOR_SHIFT;
 }
 
 /* As much as makes the record cheap, and little beside the cache. */
@@ -542,42 +564,71 @@ static u32 held_max(void)
 	return (u32)MAX(MIN(share, (u64)HELD_MAX), (u64)1);
 }
 
+/* Rule 1. Nothing is under way. */
+static void wb_prepare(struct iomap_wb *w, struct wb_queue *q)
+{
+	int r;
+
+	w->queue = q;
+	w->skipped = false;
+	w->map.length = 0;
+	w->first = w->start >> SECTOR_SHIFT;
+	w->last = bytes_to_sectors_up(w->end);
+	w->limit = w->nr_max ? w->nr_max : UINT64_MAX;
+	w->next = w->end;
+	w->error = 0;
+	w->dirty = __atomic_load_n(&w->f->mapping.nr_dirty, __ATOMIC_ACQUIRE) > 0;
+	if (!w->dirty)
+		return;
+	stat_inc(STAT_WRITEBACK_RUNS);
+	r = w->f->ops->allocate(w->f, w->start, w->end);
+	if (r)
+		wb_fail(w, r);
+}
+
+static void wb_wait(struct iomap_wb *w)
+{
+	struct mapping *m = &w->f->mapping;
+
+	wait_others(m, w->first, w->last);
+	/* What others wrote for us may have failed. */
+	wb_fail(w, __atomic_load_n(&m->error, __ATOMIC_ACQUIRE));
+	if (w->skipped)
+		wb_fail(w, -EAGAIN);
+}
+
+void iomap_writeback_files(struct iomap_wb *wb, unsigned nr, unsigned flags)
+{
+	struct blk_dev *dev = wb[0].f->dev;
+	struct wb_queue q;
+
+	q.open = NULL;
+	TAILQ_INIT(&q.failed);
+	TAILQ_INIT(&q.held);
+	q.nr_held = 0;
+	q.held_max = held_max();
+	/* Before folios are locked: readers wait for those. */
+	blk_write_begin(dev);
+	for (unsigned i = 0; i < nr; i++)
+		wb_prepare(&wb[i], &q);
+	blk_batch_init(&q.batch, dev);
+	for (unsigned i = 0; i < nr; i++)
+		if (wb[i].dirty)
+			wb_pass(&wb[i], flags);
+	wb_drain(&q);
+	blk_batch_fini(&q.batch);
+	for (unsigned i = 0; i < nr && (flags & IOMAP_WB_WAIT); i++)
+		wb_wait(&wb[i]);
+	blk_write_end(dev);
+}
+
 int iomap_writeback(struct iomap_file *f, u64 start, u64 end, unsigned flags, u64 nr_max,
 		    u64 *next)
 {
-	struct mapping *m = &f->mapping;
-	struct wb w;
-	int r;
+	struct iomap_wb w = { .f = f, .start = start, .end = end, .nr_max = nr_max };
 
-	/* Before folios are locked: readers wait for those. */
-	blk_write_begin(f->dev);
-	w.f = f;
-	w.open = NULL;
-	w.nr_held = 0;
-	w.skipped = false;
-	w.held_max = held_max();
-	w.map.length = 0;
-	w.start = start >> SECTOR_SHIFT;
-	w.end = bytes_to_sectors_up(end);
-	w.limit = nr_max ? nr_max : UINT64_MAX;
-	w.next = w.end;
-	w.error = 0;
-	if (__atomic_load_n(&m->nr_dirty, __ATOMIC_ACQUIRE)) {
-		stat_inc(STAT_WRITEBACK_RUNS);
-		r = f->ops->allocate(f, start, end);
-		if (r)
-			wb_fail(&w, r);
-		wb_pass(&w, flags);
-	}
-	if (flags & IOMAP_WB_WAIT) {
-		wait_others(m, w.start, w.end);
-		/* What others wrote for us may have failed. */
-		wb_fail(&w, __atomic_load_n(&m->error, __ATOMIC_ACQUIRE));
-		if (w.skipped)
-			wb_fail(&w, -EAGAIN);
-	}
-	blk_write_end(f->dev);
+	iomap_writeback_files(&w, 1, flags);
 	if (next)
-		*next = w.next < w.end ? w.next << SECTOR_SHIFT : end;
+		*next = w.next;
 	return w.error;
 }

@@ -4,6 +4,7 @@
  */
 #include <pthread.h>
 #include <sched.h>
+#include <unistd.h>
 
 #include "file_test.h"
 #include "fs/inode.h"
@@ -285,12 +286,66 @@ START_TEST(sectors_freed_while_the_log_holds_them_do_not_come_back)
 }
 END_TEST
 
+/* A device that is not done at once, which is removed when it is closed. */
+static void begin_on_file(u64 bytes)
+{
+	char path[] = "sync_test.XXXXXX";
+	int fd = mkstemp(path);
+
+	ck_assert_int_ge(fd, 0);
+	OK(ftruncate(fd, (off_t)bytes));
+	close(fd);
+	begin(path, 0);
+	unlink(path);
+}
+
+static u64 nr_sent, most_sent, ended_before;
+
+/* Writes end where they are waited for, so only what was sent without waiting adds up. */
+static int watch(void *arg UNUSED, const struct blk_fault *f)
+{
+	u64 sent, ended;
+
+	if (f->op != BLK_FAULT_WRITE || f->kind != BLK_DATA)
+		return 0;
+	sent = __atomic_add_fetch(&nr_sent, 1, __ATOMIC_RELAXED);
+	ended = stat_read(STAT_WRITE_IOS_DATA) - ended_before;
+	if (sent > ended && sent - ended > __atomic_load_n(&most_sent, __ATOMIC_RELAXED))
+		__atomic_store_n(&most_sent, sent - ended, __ATOMIC_RELAXED);
+	return 0;
+}
+
+START_TEST(many_small_files_are_under_way_together)
+{
+	enum { FILES = 300 };
+
+	begin_on_file(64u << 20);
+	for (unsigned i = 0; i < FILES; i++) {
+		char name[16];
+		struct inode *f;
+
+		snprintf(name, sizeof(name), "f%u", i);
+		f = new_file(name);
+		put_data(f, 0, 4096);
+		fs_iput(f);
+	}
+	ended_before = stat_read(STAT_WRITE_IOS_DATA);
+	blk_fault_set(b.dev, watch, NULL);
+	OK(fs_sync(b.fs));
+	blk_fault_set(b.dev, NULL, NULL);
+	if (!strcmp(blk_backend(b.dev), "uring"))
+		ck_assert_uint_ge(most_sent, 32);
+	end();
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("sync");
 
 	check_add(s, an_overwrite_is_synced_by_two_flushes_and_one_log_write);
 	check_add(s, an_fsync_with_nothing_to_do_does_no_io);
+	check_add(s, many_small_files_are_under_way_together);
 	check_add(s, an_append_and_fsync_costs_two_flushes);
 	check_add(s, a_small_overwrite_is_synced_by_one_write_and_one_flush);
 	check_add(s, a_small_append_is_synced_by_one_write_and_one_flush);

@@ -6,6 +6,10 @@
 #include "base/err.h"
 #include "format/format.h"
 
+/* Writes that this thread has begun and not ended. With any of them it may not block on others. */
+static __thread u64 under_way;
+static u8 the_intent;
+
 u32 fake_random(u32 *state)
 {
 	u32 x = *state;
@@ -112,6 +116,7 @@ static int fake_allocate(struct iomap_file *file, u64 start, u64 end)
 	u32 s = (u32)ALIGN_DOWN(MIN(start >> SECTOR_SHIFT, (u64)FAKE_SECTORS), (u64)f->block);
 	u32 stop = (u32)MIN(bytes_to_sectors_up(end), (u64)FAKE_SECTORS);
 
+	ASSERT(!under_way);
 	mutex_lock(&f->lock);
 	for (; s < stop; s += f->block) {
 		u64 disk;
@@ -153,6 +158,7 @@ static int fake_inline_write(struct iomap_file *file, const void *data, u64 size
 {
 	struct fakefile *f = fake_of(file);
 
+	ASSERT(!under_way);
 	memcpy(f->inline_data, data, size);
 	f->inline_len = (u32)size;
 	return 0;
@@ -166,6 +172,7 @@ static int fake_write_begin(struct iomap_file *file, enum iomap_how how, u64 dis
 	(void)how, (void)disk, (void)nr;
 	if (f->no_memory)
 		return -ENOMEM;
+	under_way += ends;
 	mutex_lock(&f->lock);
 	f->ends_due += ends;
 	mutex_unlock(&f->lock);
@@ -176,6 +183,8 @@ static void fake_ioend(struct iomap_file *file, const struct iomap_ioend *io)
 {
 	struct fakefile *f = fake_of(file);
 
+	ASSERT(under_way > 0);
+	under_way--;
 	mutex_lock(&f->lock);
 	ASSERT(f->ends_due > 0);
 	f->ends_due--;
@@ -186,7 +195,7 @@ static void fake_ioend(struct iomap_file *file, const struct iomap_ioend *io)
 	f->nr_ioend++;
 	if (io->how == IOMAP_NEW)
 		f->nr_fresh++;
-	ASSERT(io->how != IOMAP_OVERWRITE || io->intent == f);
+	ASSERT(io->how != IOMAP_OVERWRITE || io->intent == &the_intent);
 	if (io->error)
 		f->nr_error_sectors += io->nr;
 	for (u32 i = 0; i < io->nr && !io->error; i++) {
@@ -236,7 +245,7 @@ static int fake_announce(struct iomap_file *file, struct iomap_overwrite *ow, un
 	mutex_lock(&f->lock);
 	f->nr_announce++;
 	for (unsigned i = 0; i < nr; i++) {
-		ow[i].intent = f;
+		ow[i].intent = &the_intent;
 		f->nr_announced += ow[i].nr;
 	}
 	mutex_unlock(&f->lock);
