@@ -171,6 +171,8 @@ static inline struct folio *folio_get(struct folio *f)
 void folio_put(struct folio *f);
 void folio_lock(struct folio *f);
 bool folio_trylock(struct folio *f);
+/* Locked, and going to be read: who waits for the lock waits for I/O. Ends with folio_unlock(). */
+void folio_set_reading(struct folio *f);
 void folio_unlock(struct folio *f);
 void folio_wait_writeback(struct folio *f);
 

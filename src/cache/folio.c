@@ -80,6 +80,12 @@ void folio_lock(struct folio *f)
 		lock_slow(f);
 }
 
+void folio_set_reading(struct folio *f)
+{
+	ASSERT(folio_has(f, FOLIO_LOCKED));
+	folio_flags_set(f, FOLIO_READING);
+}
+
 void folio_unlock(struct folio *f)
 {
 	ASSERT(folio_has(f, FOLIO_LOCKED));

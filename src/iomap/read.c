@@ -149,6 +149,7 @@ static void gather_plan(struct gather *g, struct read_plan *plan, const struct i
 
 	fill_range(g, s, &first, &end);
 	while (folio_next_stale(s->folio, first, end, &first, &nr)) {
+		folio_set_reading(s->folio);
 		if (read_plan_add(plan, s->folio, first, nr))
 			return;
 		first += nr;

@@ -31,7 +31,7 @@ enum folio_flag {
 	FOLIO_COLD      = 1u << 7, /* that queue is the one of what should go first (s3fifo) */
 	FOLIO_ERROR     = 1u << 8, /* the last write of some sector failed; it stays dirty */
 	FOLIO_DEAD      = 1u << 9, /* removed from its mapping (truncated or evicted) */
-	FOLIO_READING   = 1u << 10, /* an asynchronous fill owns the folio lock */
+	FOLIO_READING   = 1u << 10, /* its lock is held for I/O that fills it */
 	FOLIO_STATE_LOCK = 1u << 11, /* spin bit around state, see cache/state.c */
 	FOLIO_QUEUED    = 1u << 12, /* in a queue of the eviction policy; set under RANK_POLICY */
 	FOLIO_MAIN      = 1u << 13, /* that queue is the main one (s3fifo) */

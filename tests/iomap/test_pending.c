@@ -164,6 +164,16 @@ START_TEST(holes_in_the_range_are_part_of_it)
 }
 END_TEST
 
+/* Of the file's first sector, which stays in the cache. */
+static struct folio *slice_folio(u64 sector)
+{
+	struct folio *f = cache_find(&ff.file.mapping, sector);
+
+	ck_assert_ptr_nonnull(f);
+	folio_put(f);
+	return f;
+}
+
 static void settle_hook(void *arg)
 {
 	(void)arg;
@@ -186,6 +196,26 @@ START_TEST(who_sleeps_on_a_folio_of_its_own_read_ends_the_read_first)
 	ck_assert_int_eq(iomap_truncate_cache(&ff.file, 0), 0);
 	ck_assert_ptr_nonnull(result[2].p);
 	compare_and_free(&result[2]);
+	block_hook_set(NULL, NULL);
+	teardown();
+}
+END_TEST
+
+START_TEST(who_waits_for_a_folio_that_is_read_waits_for_io)
+{
+	u64 io, other;
+
+	setup(64);
+	block_hook_set(settle_hook, NULL);
+	io = stat_read(STAT_FOLIO_LOCK_IO_WAITS);
+	other = stat_read(STAT_FOLIO_LOCK_WAITS);
+	ck_assert_int_eq(begin(&result[0], 0, 8 * SECTOR_SIZE), -EINPROGRESS);
+	ck_assert_int_gt(begin(&result[1], SECTOR_SIZE, SECTOR_SIZE), 0);
+	ck_assert_uint_eq(stat_read(STAT_FOLIO_LOCK_IO_WAITS) - io, 1);
+	ck_assert_uint_eq(stat_read(STAT_FOLIO_LOCK_WAITS), other);
+	compare_and_free(&result[0]);
+	/* And not for longer than the lock. */
+	ck_assert(!folio_has(slice_folio(0), FOLIO_READING));
 	block_hook_set(NULL, NULL);
 	teardown();
 }
@@ -268,6 +298,7 @@ int main(void)
 	check_add(s, reads_of_one_thread_are_under_way_together_and_read_each_sector_once);
 	check_add(s, holes_in_the_range_are_part_of_it);
 	check_add(s, who_sleeps_on_a_folio_of_its_own_read_ends_the_read_first);
+	check_add(s, who_waits_for_a_folio_that_is_read_waits_for_io);
 	check_add(s, what_does_not_match_its_checksum_is_left_to_the_waiting_read);
 	check_add(s, what_can_not_be_read_is_left_to_the_waiting_read);
 	check_add(s, reads_under_way_hold_at_most_an_eighth_of_the_cache);
