@@ -74,6 +74,9 @@ void folio_assert_valid(struct folio *f);
 
 /* ---- mapping.c ---- */
 
+/* As cache_find(), but it is no use of the folio. */
+struct folio *mapping_peek(struct mapping *m, u64 sector);
+
 int mapping_min_order(unsigned order);   /* -EINVAL when above the largest */
 
 /* Evicts a locked folio of which the caller holds a reference, both of which are used up. Sectors

@@ -127,6 +127,11 @@ struct folio *cache_find(struct mapping *m, u64 sector)
 	return f;
 }
 
+struct folio *mapping_peek(struct mapping *m, u64 sector)
+{
+	return find(m, sector);
+}
+
 void cache_demote(struct folio *f)
 {
 	/* Once is enough; what is dirty goes its own way first. */

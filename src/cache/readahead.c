@@ -9,9 +9,12 @@
  * 1. The first sequential read starts a small window, in folios of the length of that read: long
  *    ones prove more. Every window but the last that a reader has not yet reached is being read or
  *    has been: the device is never idle. The folios of a window are filled together.
- * 2. A read elsewhere touches nothing of the window: random reads in between do not end a stream.
- * 3. Nothing is read beyond the end of the file. Folios are aligned and inside the window.
- * 4. Readahead takes only memory that is free or holds clean folios, and never waits; what can't be
+ * 2. Who goes on where the cache ends (another open file, another thread of the same) has its
+ *    history there: a miss behind sectors that are cached, as many as it reads and HISTORY_MIN at
+ *    least or all from the start of the file, starts a window as long as those.
+ * 3. A read elsewhere touches nothing of the window: random reads in between do not end a stream.
+ * 4. Nothing is read beyond the end of the file. Folios are aligned and inside the window.
+ * 5. Readahead takes only memory that is free or holds clean folios, and never waits; what can't be
  *    started is left to the reader.
  */
 #include "base/err.h"
@@ -21,6 +24,7 @@
 #define WINDOW_MIN 4u
 #define ORDER_STEP 2u       /* 4 K, 16 K, 64 K, 256 K, 1 M */
 #define BATCH_FOLIOS 256u
+#define HISTORY_MIN 4u      /* sectors; fewer may be there by chance where some are cached */
 
 static u32 window_max(const struct readahead *ra)
 {
@@ -40,6 +44,12 @@ static u32 window_first(u32 nr, u32 max)
 	else if (n <= max / 4)
 		n *= 2;
 	return MIN(MAX(n, WINDOW_MIN), max);
+}
+
+/* Of folios as long as a read. */
+static unsigned read_order(u32 nr)
+{
+	return nr ? ilog2(nr) : 0;
 }
 
 static u32 window_next(u32 len, u32 max)
@@ -146,11 +156,44 @@ static void advance(struct readahead *ra, u64 end, u32 max)
 	ra->async_len = ra->len;
 }
 
-static void begin(struct readahead *ra, u32 nr, u64 end, u32 max)
+/* proof: sectors that were read in a row. */
+static void begin(struct readahead *ra, u32 proof, unsigned order, u64 end, u32 max)
 {
 	ra->start = end;
-	ra->len = ra->async_len = window_first(nr, max);
-	ra->order = (u8)MIN(nr ? ilog2(nr) : 0, mem_max_order());
+	ra->len = ra->async_len = window_first(proof, max);
+	ra->order = (u8)MIN(order, mem_max_order());
+}
+
+/*
+ * Rule 2: sectors before `sector` that are cached, up to max, and the order of the folio before it.
+ * 0 if nothing is missing at `sector` itself.
+ */
+static u32 history(struct mapping *m, u64 sector, u32 max, unsigned *order)
+{
+	struct folio *f = sector ? mapping_peek(m, sector) : NULL;
+	u64 at = sector;
+
+	*order = 0;
+	if (f) {
+		folio_put(f);
+		return 0;
+	}
+	while (at && sector - at < max && (f = mapping_peek(m, at - 1))) {
+		if (at == sector)
+			*order = f->order;
+		at = MIN(at - 1, f->index);
+		folio_put(f);
+	}
+	return (u32)MIN(sector - at, (u64)max);
+}
+
+static void begin_from_history(struct mapping *m, struct readahead *ra, u64 sector, u32 nr, u32 max)
+{
+	unsigned order;
+	u32 run = history(m, sector, max, &order);
+
+	if (run && (run == sector || run >= MIN(MAX(nr, HISTORY_MIN), max)))
+		begin(ra, MAX(run, nr), MAX(order, read_order(nr)), sector + nr, max);
 }
 
 unsigned cache_readahead(struct mapping *m, struct readahead *ra, u64 sector, u32 nr, u64 eof)
@@ -165,11 +208,13 @@ unsigned cache_readahead(struct mapping *m, struct readahead *ra, u64 sector, u3
 		stat_inc(STAT_READAHEAD_HITS);
 		advance(ra, end, max);
 	} else if (sequential && !in_stream(ra, end)) {
-		begin(ra, nr, end, max);
+		begin(ra, nr, read_order(nr), end, max);
+	} else if (!sequential && !in_stream(ra, sector)) {
+		begin_from_history(m, ra, sector, nr, max);
 	}
 	if (ra->start != old_start && m->ops->fill_async)
 		start_window(m, ra, eof);
 	if (sequential || marker)
-		return MAX((unsigned)ra->order, nr ? ilog2(nr) : 0);
-	return nr ? ilog2(nr) : 0;
+		return MAX((unsigned)ra->order, read_order(nr));
+	return read_order(nr);
 }

@@ -255,6 +255,82 @@ START_TEST(what_can_not_be_started_is_left_unlocked_to_its_reader)
 }
 END_TEST
 
+START_TEST(a_new_reader_goes_on_where_the_cache_ends)
+{
+	begin(256 * MIB);
+	for (u64 s = 1000; s < 1064; s++)
+		use(&map, s, 0);
+	read_at(1064, 1, 1 << 20);
+	ck_assert_uint_ge(ra.len, 64);
+	ck_assert_uint_eq(asked[0].index, 1065);
+	finish(&map);
+}
+END_TEST
+
+START_TEST(history_gives_the_size_of_its_folios)
+{
+	begin(256 * MIB);
+	use(&map, 1024, 6);
+	read_at(1088, 1, 1 << 20);
+	ck_assert_uint_eq(ra.order, 6);
+	finish(&map);
+}
+END_TEST
+
+START_TEST(what_is_cached_from_the_start_of_the_file_is_history_enough)
+{
+	begin(256 * MIB);
+	use(&map, 0, 0);
+	read_at(1, 1, 1 << 20);
+	ck_assert_uint_ge(nr_asked, 1);
+	finish(&map);
+}
+END_TEST
+
+START_TEST(a_sector_or_two_before_it_prove_nothing)
+{
+	begin(256 * MIB);
+	for (u64 s = 1000; s < 1003; s++)
+		use(&map, s, 0);
+	read_at(1003, 1, 1 << 20);
+	/* Less than the read is not enough either. */
+	for (u64 s = 2000; s < 2020; s++)
+		use(&map, s, 0);
+	read_at(2020, 64, 1 << 20);
+	ck_assert_uint_eq(nr_asked, 0);
+	finish(&map);
+}
+END_TEST
+
+/* Hot random reads would begin a window each. */
+START_TEST(who_finds_it_in_the_cache_has_no_history)
+{
+	begin(256 * MIB);
+	for (u64 s = 1000; s < 1064; s++)
+		use(&map, s, 0);
+	read_at(1050, 4, 1 << 20);
+	ck_assert_uint_eq(nr_asked, 0);
+	finish(&map);
+}
+END_TEST
+
+START_TEST(two_readers_through_one_open_file_both_get_windows)
+{
+	u64 misses;
+
+	begin(256 * MIB);
+	misses = stat_read(STAT_CACHE_MISSES);
+	for (u64 s = 0; s < 2048; s++) {
+		read_at(s, 1, 1 << 20);
+		read_at((1 << 18) + s, 1, 1 << 20);
+	}
+	/* Until there is enough of it, and where a window ends; without history all of them. */
+	ck_assert_uint_le(stat_read(STAT_CACHE_MISSES) - misses, 64);
+	ck_assert_uint_ge(stat_read(STAT_READAHEAD_SECTORS), 2 * 2048 * 7 / 8);
+	finish(&map);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("readahead");
@@ -272,5 +348,11 @@ int main(void)
 	check_add(s, the_folios_of_a_window_are_filled_together);
 	check_add(s, a_long_read_begins_with_folios_of_its_length);
 	check_add(s, what_can_not_be_started_is_left_unlocked_to_its_reader);
+	check_add(s, a_new_reader_goes_on_where_the_cache_ends);
+	check_add(s, history_gives_the_size_of_its_folios);
+	check_add(s, what_is_cached_from_the_start_of_the_file_is_history_enough);
+	check_add(s, a_sector_or_two_before_it_prove_nothing);
+	check_add(s, who_finds_it_in_the_cache_has_no_history);
+	check_add(s, two_readers_through_one_open_file_both_get_windows);
 	return check_main(s);
 }
