@@ -148,6 +148,7 @@ static void create_published(void *arg, u64 seq)
 	struct inode *ip = c->ip;
 
 	ip->ino = ip->file.ino = c->ino;
+	mapping_set_id(&ip->file.mapping, c->ino);
 	ip->attr = c->attr;
 	ip->inl = ip->inl_on_disk = S_ISREG(c->attr.mode);
 	ip->disk_size = c->target_len;
