@@ -97,6 +97,9 @@ static const char *const why_texts[WHY_NR] = {
 	[WHY_IO_READ] = "device: reading failed",
 	[WHY_IO_WRITE] = "device: writing failed",
 	[WHY_IO_FLUSH] = "device: a flush failed",
+	[WHY_MEM_CLEAN] = "memory: a cached page was lost and read again",
+	[WHY_MEM_DATA] = "memory: file data was lost before it was written",
+	[WHY_MEM_META] = "memory: changed metadata was lost before it was written",
 };
 
 const char *why_text(enum why why)
@@ -124,8 +127,9 @@ static void corrupt_log(enum why why, u64 ino, u64 file_sector, u64 sector, u64 
 	if (nth > WHY_LOG_FIRST)
 		snprintf(repeated, sizeof(repeated), " (report %llu of this kind)",
 			 (unsigned long long)nth);
-	log_err("%s: %s%s%s", why_is_io(why) ? "I/O error" : "corruption", why_text(why), where,
-		repeated);
+	log_err("%s: %s%s%s",
+		why_is_io(why) ? "I/O error" : why_is_memory(why) ? "memory error" : "corruption",
+		why_text(why), where, repeated);
 }
 
 bool corrupt_sink_take(corrupt_sink_fn fn, void *arg)

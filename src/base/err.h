@@ -100,6 +100,10 @@ enum why {
 	WHY_IO_READ,
 	WHY_IO_WRITE,
 	WHY_IO_FLUSH,
+	/* the machine lost memory of the cache; the disk is not to blame: why_is_memory() */
+	WHY_MEM_CLEAN, /* read again from the disk */
+	WHY_MEM_DATA, /* not yet on the disk */
+	WHY_MEM_META,
 	WHY_NR,
 };
 
@@ -108,6 +112,11 @@ const char *why_text(enum why why);
 static inline bool why_is_io(enum why why)
 {
 	return why >= WHY_IO_READ && why <= WHY_IO_FLUSH;
+}
+
+static inline bool why_is_memory(enum why why)
+{
+	return why >= WHY_MEM_CLEAN && why <= WHY_MEM_META;
 }
 
 /* For "no inode" and "no sector" in corrupt(). */

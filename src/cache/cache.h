@@ -49,6 +49,12 @@ struct mapping_ops {
 	/* Evicting a clean, locked, unreferenced folio; free folio->priv. May be NULL. */
 	void (*release)(struct mapping *m, struct folio *f);
 	/*
+	 * Memory errors, for mappings of metadata: the frame of sector k of the locked folio, which
+	 * is uptodate, is bad. Replaces it (folio_replace()), or makes it lost. 0, or -EAGAIN: ask
+	 * again later. NULL: nothing can be done.
+	 */
+	int (*memory_lost)(struct mapping *m, struct folio *f, u32 k);
+	/*
 	 * Asked now and then while a writer waits for dirty data to be written: 0, or why there
 	 * will be no writeback any more. Must not block. NULL: there always will be.
 	 */
@@ -68,8 +74,10 @@ struct mapping {
 	u64 paid_ns;                    /* until when its writes have waited or will, atomic */
 	u32 paused;                     /* writes that pause now, atomic */
 	u64 dirtied_ns;                 /* nothing was dirty before; see mapping_dirty_since() */
+	u64 nr_lost;                    /* folios with sectors lost by memory errors, atomic */
 	int error;                      /* first among sectors that failed and are dirty; 0 none
-					 * (also while they are written again); atomic */
+					 * (also while they are written again);
+					 * -EIO for lost ones; atomic */
 	u32 error_seq;                  /* raised with every new write error (error cursor) */
 	u8 metadata;                    /* not counted in the dirty limits, not throttled */
 	u8 priority;                    /* enum cache_priority, atomic */
@@ -186,7 +194,7 @@ bool folio_range_uptodate(const struct folio *f, u32 first, u32 nr);
 /* First run of not-uptodate sectors in [first, end): 1 and the run, or 0. */
 int folio_next_stale(const struct folio *f, u32 first, u32 end, u32 *run_first, u32 *run_nr);
 void folio_mark_uptodate(struct folio *f, u32 first, u32 nr);
-void folio_clear_uptodate(struct folio *f, u32 first, u32 nr);
+void folio_clear_uptodate(struct folio *f, u32 first, u32 nr);  /* nor poisoned */
 void folio_mark_dirty(struct folio *f, u32 first, u32 nr);   /* they must be uptodate */
 void folio_clear_dirty(struct folio *f, u32 first, u32 nr);
 int folio_next_dirty(const struct folio *f, u32 first, u32 end, u32 *run_first, u32 *run_nr);
@@ -208,6 +216,20 @@ void folio_end_writeback(struct folio *f, u32 first, u32 nr, int error);
 
 /* Fill whatever of [first, first+nr) is not uptodate through ops->fill. Locked folio. */
 int folio_make_uptodate(struct folio *f, u32 first, u32 nr);
+
+/*
+ * Memory errors (memerr.c, mem/bad.h). Locked folio; may do I/O and wait for writeback of it.
+ * folio_mend() deals with all bad frames of the folio by the state of their sectors: 0, or -EAGAIN
+ * when some could not be now. What could neither be replaced nor kept is lost: poisoned, and its
+ * frame stays bad. folio_replace() gives sector k a new page with these contents (NULL: zeroes), by
+ * the rule of mem/bad.h: 0 or -errno. folio_zero() clears bytes whose old contents do not count.
+ */
+int folio_mend(struct folio *f);
+bool folio_is_lost(const struct folio *f, u32 k);
+int folio_replace(struct folio *f, u32 k, const void *contents);
+void folio_zero(struct folio *f, u32 off, u32 len);
+/* Deals with all bad frames of the arena; frames for which it has to be called again, later. */
+u32 cache_mend_memory(void);
 
 /* Pin/unpin: metadata that must not be evicted (changed, not checkpointed). */
 void folio_pin(struct folio *f);

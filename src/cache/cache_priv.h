@@ -60,6 +60,11 @@ static inline bool folio_is_idle(const struct folio *f)
 void folio_cancel_dirty(struct folio *f);
 u64 folio_pinned_bytes(void);
 
+/* ---- memerr.c ---- */
+
+/* No sector of the locked folio is lost any more. */
+void folio_forget_lost(struct folio *f);
+
 /* ---- state.c: sector state; returns how the number of dirty sectors changed ---- */
 
 void state_mark_uptodate(struct folio *f, u32 first, u32 nr);

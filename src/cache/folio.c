@@ -125,7 +125,7 @@ static void count_error(struct mapping *m, s64 change)
 	throttle_add_error(m->metadata ? 0 : change);
 	rwlock_wrlock(&m->lock);
 	__atomic_store_n(&m->nr_error, m->nr_error + (u64)change, __ATOMIC_RELAXED);
-	if (m->nr_error == 0)
+	if (m->nr_error == 0 && m->nr_lost == 0)
 		__atomic_store_n(&m->error, 0, __ATOMIC_RELEASE);
 	rwlock_unlock(&m->lock);
 }
@@ -170,9 +170,18 @@ static void dirty_changed(struct folio *f, bool was_dirty, s32 change)
 	ASSERT_SLOW((folio_assert_valid(f), true));
 }
 
+/* Pinned data has lost sectors, until none is poisoned any more. */
+static void forget_lost(struct folio *f)
+{
+	if (unlikely(folio_has(f, FOLIO_PINNED)) && f->mapping && !f->mapping->metadata &&
+	    !folio_range_poisoned(f, 0, folio_sectors(f)))
+		folio_forget_lost(f);
+}
+
 void folio_mark_uptodate(struct folio *f, u32 first, u32 nr)
 {
 	state_mark_uptodate(f, first, nr);
+	forget_lost(f);
 	ASSERT_SLOW((folio_assert_valid(f), true));
 }
 
@@ -181,6 +190,7 @@ void folio_clear_uptodate(struct folio *f, u32 first, u32 nr)
 	bool was = folio_has(f, FOLIO_DIRTY);
 
 	dirty_changed(f, was, state_clear_uptodate(f, first, nr));
+	forget_lost(f);
 }
 
 void folio_mark_dirty(struct folio *f, u32 first, u32 nr)

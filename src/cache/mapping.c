@@ -374,6 +374,7 @@ u32 mapping_evict(struct folio *f)
 static void drop_whole(struct mapping *m, struct folio *f)
 {
 	folio_cancel_dirty(f);
+	folio_forget_lost(f);
 	rwlock_wrlock(&m->lock);
 	detach(m, f);
 	rwlock_unlock(&m->lock);
@@ -388,8 +389,7 @@ static void drop_part(struct folio *f, u64 start, u64 end)
 
 	folio_clear_dirty(f, first, last - first);
 	folio_clear_uptodate(f, first, last - first);
-	memset((u8 *)folio_data(f) + ((size_t)first << SECTOR_SHIFT), 0,
-	       (size_t)(last - first) << SECTOR_SHIFT);
+	folio_zero(f, first << SECTOR_SHIFT, (last - first) << SECTOR_SHIFT);
 }
 
 /* True: done with it. False: it was gone when its lock came, look at the same place again. */

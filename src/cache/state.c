@@ -209,8 +209,10 @@ static s32 state_take(struct folio *f, u32 first, u32 nr, bool uptodate, bool po
 	} else if (f->state || folio_has(f, FOLIO_UPTODATE | FOLIO_DIRTY) || poison) {
 		st = state_attach(f);
 		bitmap_clear_range(st->dirty, first, nr);
-		if (uptodate)
+		if (uptodate) {
 			bitmap_clear_range(st->uptodate, first, nr);
+			bitmap_clear_range(st->poison, first, nr);
+		}
 		if (poison)
 			bitmap_set_range(st->poison, first, nr);
 		state_settle(f);
@@ -335,6 +337,22 @@ static int all_or_nothing(bool all, u32 first, u32 end, u32 *run_first, u32 *run
 	return 1;
 }
 
+/* As next_run() for stale sectors, without the poisoned ones. */
+static int next_unlost(const struct folio_state *st, u32 first, u32 end, u32 *run_first,
+		       u32 *run_nr)
+{
+	u32 from = first, nr = 0;
+
+	while (from < end && (bitmap_test(st->uptodate, from) || bitmap_test(st->poison, from)))
+		from++;
+	while (from + nr < end && !bitmap_test(st->uptodate, from + nr) &&
+	       !bitmap_test(st->poison, from + nr))
+		nr++;
+	*run_first = from;
+	*run_nr = nr;
+	return nr > 0;
+}
+
 int folio_next_stale(const struct folio *f, u32 first, u32 end, u32 *run_first, u32 *run_nr)
 {
 	struct folio_state *st = state_read_begin(f);
@@ -343,6 +361,9 @@ int folio_next_stale(const struct folio *f, u32 first, u32 end, u32 *run_first, 
 	if (!st)
 		return all_or_nothing(!folio_has(f, FOLIO_UPTODATE), first, end, run_first, run_nr);
 	found = next_run(st->uptodate, false, first, end, run_first, run_nr);
+	/* What memory errors took is not read again: the disk has an older version. */
+	if (unlikely(found && folio_has(f, FOLIO_PINNED)))
+		found = next_unlost(st, first, end, run_first, run_nr);
 	state_read_end(f);
 	return found;
 }

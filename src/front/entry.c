@@ -15,6 +15,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "mem/bad.h"
+
 #define HEAD_ROOM 4096u   /* of the head, at the start of the mapping */
 #define MAP_LEN (HEAD_ROOM + ENTRY_LEAD + ENTRY_PAYLOAD)
 
@@ -69,7 +71,8 @@ int entry_answer(struct entry *e, const struct iovec *iov, unsigned nr_iov, size
 		return -EINVAL;
 	memcpy(e->head->in_out, iov[0].iov_base, sizeof(struct fuse_out_header));
 	for (unsigned i = 1; i < nr_iov; i++) {
-		memcpy(at, iov[i].iov_base, iov[i].iov_len);
+		if (mem_copy(at, iov[i].iov_base, iov[i].iov_len))
+			return -EIO;
 		at += iov[i].iov_len;
 	}
 	e->head->ent.payload_sz = (u32)(at - e->payload);

@@ -20,6 +20,7 @@
 #include "cache/cache.h"
 #include "format/format.h"
 #include "front/front.h"
+#include "front/memerr.h"
 #include "front/mountinfo.h"
 #include "front/start.h"
 #include "ring/ring.h"
@@ -150,6 +151,9 @@ static int start_cache(struct front *fr)
 	}
 	/* A child process would get a copy of what is pinned for I/O. */
 	madvise(mem_base(), mem_len(), MADV_DONTFORK);
+	err = memerr_start();
+	if (err)
+		log_warn("memory errors will end the daemon: %s", err_text(err));
 	return 0;
 }
 
@@ -264,6 +268,7 @@ int start_fs(struct front *fr)
 	return 0;
 
 out_cache:
+	memerr_stop();
 	ring_shutdown();
 	cache_fini();
 out_dev:
@@ -281,6 +286,7 @@ int stop_fs(struct front *fr)
 	__atomic_store_n(&fr->fs, NULL, __ATOMIC_RELEASE);
 	down = fs_is_down(fs);
 	err = fs_unmount(fs, down);
+	memerr_stop();
 	if (down)
 		log_info("%s: was shut down; what was not durable is lost", fr->opts.image);
 	else if (err)

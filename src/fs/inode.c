@@ -68,6 +68,7 @@ bool inode_is_idle(const struct inode *ip)
 
 	return !__atomic_load_n(&ip->dirty, __ATOMIC_ACQUIRE) && !ip->lost_same &&
 	       !__atomic_load_n(&m->nr_dirty, __ATOMIC_ACQUIRE) &&
+	       !__atomic_load_n(&m->nr_lost, __ATOMIC_ACQUIRE) &&
 	       !__atomic_load_n(&m->nr_writeback, __ATOMIC_ACQUIRE) && TAILQ_EMPTY(&ip->done) &&
 	       TAILQ_EMPTY(&ip->completing) && RB_EMPTY(&ip->delalloc);
 }

@@ -10,6 +10,7 @@
 
 #include "base/err.h"
 #include "iomap/request.h"
+#include "mem/bad.h"
 #include "stat/stat.h"
 
 struct log_sector {
@@ -91,6 +92,8 @@ static int log_folio(struct log_write *l, struct folio *folio)
 	u32 at = (u32)(MAX(l->start, folio->index) - folio->index), first, nr;
 	int r = 0;
 
+	if (mem_any_bad())
+		folio_mend(folio);
 	while (!r && !folio_has(folio, FOLIO_DEAD) &&
 	       folio_next_dirty(folio, at, end, &first, &nr)) {
 		if (!l->own && iomap_is_held(l->f, folio->index + first, nr))

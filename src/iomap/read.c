@@ -16,12 +16,15 @@
  *    small one.
  * 5. A slice is cut before the first sector that could not be read; the error is returned only
  *    by a read that begins there.
+ * 6. Memory errors are dealt with before slices go out. What happens later fails: the kernel does
+ *    not copy from a bad frame, and nobody replaces it by other bytes.
  */
 #include <errno.h>
 #include <string.h>
 
 #include "base/err.h"
 #include "iomap/request.h"
+#include "mem/bad.h"
 
 #define GATHER_MIN_BYTES (64u << 10)
 
@@ -214,6 +217,22 @@ static bool gather_start(struct gather *g, const struct iomap_async *async)
 	return started;
 }
 
+/* Rule 6: one folio after another, locked. */
+static void gather_mend(struct gather *g)
+{
+	for (unsigned i = 0; i < g->nr; i++) {
+		struct iomap_slice *s = &g->slice[i];
+
+		if (!s->folio || !mem_is_bad(folio_data(s->folio), folio_bytes(s->folio)))
+			continue;
+		folio_lock(s->folio);
+		folio_mend(s->folio);
+		folio_unlock(s->folio);
+		if (!folio_range_uptodate(s->folio, slice_first(s), slice_sectors(s)))
+			g->missing = true;
+	}
+}
+
 static void gather_put(struct gather *g, unsigned from)
 {
 	for (unsigned i = from; i < g->nr; i++)
@@ -286,6 +305,8 @@ int iomap_read_slices(struct iomap_file *f, u64 pos, u64 len, struct readahead *
 		g.order = cache_readahead(&f->mapping, ra, sector, nr, bytes_to_sectors_up(size));
 	}
 	r = gather_look(&g);
+	if (mem_any_bad())
+		gather_mend(&g);
 	if (g.missing && async && gather_bytes(&g) == MIN(len, size - pos) &&
 	    gather_start(&g, async)) {
 		*bytes = g.end - pos;
@@ -303,10 +324,28 @@ int iomap_read_slices(struct iomap_file *f, u64 pos, u64 len, struct readahead *
 	return (int)g.nr;
 }
 
+/* Copies and puts the slices; fewer bytes than they have when memory of one is lost. */
+static u64 slices_copy(u8 *to, const struct iomap_slice *slices, unsigned nr)
+{
+	u64 done = 0;
+	int r = 0;
+
+	for (unsigned i = 0; i < nr; i++) {
+		if (!r)
+			r = mem_copy(to + done, slices[i].data, slices[i].len);
+		if (!r)
+			done += slices[i].len;
+		if (slices[i].folio)
+			folio_put(slices[i].folio);
+	}
+	return done;
+}
+
 ssize_t iomap_read(struct iomap_file *f, u64 pos, void *buf, u64 len, struct readahead *ra)
 {
 	struct iomap_slice slices[32];
-	u64 done = 0;
+	u64 done = 0, copied;
+	unsigned tries = 0;
 
 	while (done < len) {
 		u8 *to = (u8 *)buf + done;
@@ -318,13 +357,10 @@ ssize_t iomap_read(struct iomap_file *f, u64 pos, void *buf, u64 len, struct rea
 			return done ? (ssize_t)done : n;
 		if (n == 0)
 			break;
-		for (int i = 0; i < n; i++) {
-			memcpy(to, slices[i].data, slices[i].len);
-			to += slices[i].len;
-			if (slices[i].folio)
-				folio_put(slices[i].folio);
-		}
-		done += bytes;
+		copied = slices_copy(to, slices, (unsigned)n);
+		done += copied;
+		if (copied < bytes && ++tries == MEND_TRIES)
+			return done ? (ssize_t)done : -EIO;
 	}
 	return (ssize_t)done;
 }

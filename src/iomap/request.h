@@ -15,6 +15,9 @@
  */
 #define REQUEST_PIECES_MAX 256u
 
+/* A copy that comes upon bad memory is tried so often, mending in between. */
+#define MEND_TRIES 3u
+
 struct request_piece {
 	struct folio *folio;
 	u32 first, nr;                  /* sectors within the folio */

@@ -14,6 +14,7 @@
 
 #include "base/err.h"
 #include "iomap/request.h"
+#include "mem/bad.h"
 
 /* Sectors that [off, off+len) covers in part must hold their old contents. */
 static int write_begin(struct folio *folio, u32 off, u32 len)
@@ -26,6 +27,46 @@ static int write_begin(struct folio *folio, u32 off, u32 len)
 	if (!r && last != first && ((off + len) & SECTOR_MASK))
 		r = folio_make_uptodate(folio, last, 1);
 	return r;
+}
+
+/*
+ * Bad memory under the write: a sector that is covered gets a page with its new contents, another
+ * one is mended. *len is cut before one that is lost; -EIO: nothing is left.
+ */
+static int write_mend(struct folio *folio, u32 off, const u8 *buf, u32 *len)
+{
+	u32 end = off + *len;
+	int r = 0;
+
+	for (u32 at = off, n; at < end && !r; at += n) {
+		u32 k = at >> SECTOR_SHIFT;
+
+		n = MIN(end - at, SECTOR_SIZE - (at & (u32)SECTOR_MASK));
+		if (!mem_is_bad((u8 *)folio_data(folio) + at, n))
+			continue;
+		r = n == SECTOR_SIZE ? folio_replace(folio, k, buf + (at - off)) :
+				       folio_mend(folio);
+		if (!r && n < SECTOR_SIZE && folio_is_lost(folio, k))
+			r = -EIO;
+		if (r)
+			*len = at - off;
+	}
+	return *len ? 0 : -EIO;
+}
+
+/* In order, so that nothing behind a bad sector is changed. */
+static int write_copy(struct folio *folio, u32 off, const u8 *buf, u32 *len)
+{
+	int r = 0;
+
+	for (unsigned tries = 0; tries < MEND_TRIES; tries++) {
+		r = mem_any_bad() ? write_mend(folio, off, buf, len) : 0;
+		if (!r)
+			r = mem_copy((u8 *)folio_data(folio) + off, buf, *len);
+		if (r != -EHWPOISON)
+			return r;
+	}
+	return -EIO;
 }
 
 static void write_end(struct folio *folio, u32 off, u32 len)
@@ -59,10 +100,13 @@ static int write_folio(struct iomap_iter *it, const u8 *buf, u64 *done)
 	off = (u32)(it->pos - (folio->index << SECTOR_SHIFT));
 	len = (u32)MIN(folio_bytes(folio) - off, end - it->pos);
 	folio_wait_writeback(folio);
+	if (mem_any_bad())
+		folio_mend(folio);
 	r = write_begin(folio, off, len);
+	ASSERT((u64)off + len <= folio_bytes(folio));
+	if (!r)
+		r = write_copy(folio, off, buf, &len);
 	if (!r) {
-		ASSERT((u64)off + len <= folio_bytes(folio));
-		memcpy((u8 *)folio_data(folio) + off, buf, len);
 		size_raise(it->file, it->pos + len);
 		write_end(folio, off, len);
 		*done = len;

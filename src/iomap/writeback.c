@@ -28,6 +28,7 @@
 #include "base/log.h"
 #include "format/format.h"
 #include "iomap/request.h"
+#include "mem/bad.h"
 #include "stat/stat.h"
 
 /* A device that fails so many sectors of a request in a row is not asked about the others. */
@@ -297,15 +298,47 @@ static struct request *wb_request(struct iomap_wb *w, u64 sector, const struct w
 	return q->open;
 }
 
-/* Rule 2: nobody changes these sectors now. */
-static void wb_sum(const struct iomap_wb *w, const struct folio *folio, const struct wb_range *r,
-		   u32 *sum)
-{
-	const u8 *data = (const u8 *)folio_data(folio) + ((size_t)r->first << SECTOR_SHIFT);
+struct wb_sums {
+	const u8 *data;
+	u32 nr;
+	u32 *sum;
+};
 
+static void sums_run(void *arg)
+{
+	const struct wb_sums *s = arg;
+
+	for (u32 i = 0; i < s->nr; i++)
+		s->sum[i] = fmt_map_csum(s->data + ((size_t)i << SECTOR_SHIFT));
+}
+
+/* Rule 2: nobody changes these sectors now. -EHWPOISON: memory of one of them is lost. */
+static int wb_sum(const struct iomap_wb *w, const struct folio *folio, const struct wb_range *r,
+		  u32 *sum)
+{
+	struct wb_sums s = { (const u8 *)folio_data(folio) + ((size_t)r->first << SECTOR_SHIFT),
+			     r->nr, sum };
+
+	if (mem_any_bad() && mem_is_bad(s.data, (size_t)r->nr << SECTOR_SHIFT))
+		return -EHWPOISON;
+	if (!w->f->nosum)
+		return mem_guarded(sums_run, &s);
 	for (u32 i = 0; i < r->nr; i++)
-		sum[i] = w->f->nosum ? FMT_MAP_NOCSUM :
-				       fmt_map_csum(data + ((size_t)i << SECTOR_SHIFT));
+		sum[i] = FMT_MAP_NOCSUM;
+	return 0;
+}
+
+/* The range is not written, and dirty again; what of it is lost is found by folio_mend(). */
+static void wb_bad_memory(struct iomap_wb *w, struct folio *folio, const struct wb_range *r)
+{
+	struct wb_queue *q = w->queue;
+
+	if (q->open && q->open->io.nr == 0) {
+		request_free(q->open);
+		q->open = NULL;
+	}
+	wb_fail(w, -EIO);
+	wb_end_piece(folio, r->first, r->nr, -EIO);
 }
 
 /* The range is under writeback; its reference to the folio passes to the request. */
@@ -319,7 +352,10 @@ static void wb_add(struct iomap_wb *w, struct folio *folio, const struct wb_rang
 		wb_end_piece(folio, r->first, r->nr, -ENOMEM);
 		return;
 	}
-	wb_sum(w, folio, r, rq->sum + rq->io.nr);
+	if (wb_sum(w, folio, r, rq->sum + rq->io.nr)) {
+		wb_bad_memory(w, folio, r);
+		return;
+	}
 	request_add(rq, folio, r->first, r->nr);
 	rq->size_end = MAX(rq->size_end, MIN((sector + r->nr) << SECTOR_SHIFT, size));
 }
@@ -492,6 +528,15 @@ static bool wb_enter(struct iomap_wb *w, struct folio *folio, unsigned flags)
 	return true;
 }
 
+/* What is lost is dirty no more. Waits for nobody: it is under no writeback. Rule 6. */
+static void wb_mend(struct iomap_wb *w, struct folio *folio)
+{
+	if (!mem_is_bad(folio_data(folio), folio_bytes(folio)))
+		return;
+	wb_drain(w->queue);
+	folio_mend(folio);
+}
+
 static void wb_folio(struct iomap_wb *w, struct folio *folio, unsigned flags)
 {
 	struct wb_queue *q = w->queue;
@@ -504,6 +549,8 @@ static void wb_folio(struct iomap_wb *w, struct folio *folio, unsigned flags)
 			return;
 		}
 		size = iomap_size(w->f);
+		if (mem_any_bad())
+			wb_mend(w, folio);
 		r = wb_plan(w, folio, size);
 		if (r != -EAGAIN || tries == IOMAP_SETTLE_TRIES)
 			break;

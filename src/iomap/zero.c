@@ -67,7 +67,7 @@ int folio_zero_bytes(struct folio *folio, u32 off, u32 len)
 		r = folio_make_uptodate(folio, last, 1);
 	if (r)
 		return r;
-	memset((u8 *)folio_data(folio) + off, 0, len);
+	folio_zero(folio, off, len);
 	folio_mark_uptodate(folio, first, last - first + 1);
 	folio_mark_dirty(folio, first, last - first + 1);
 	return 0;
@@ -81,7 +81,7 @@ void folio_zero_tail(struct folio *folio, u64 size)
 	    IS_ALIGNED(size, (u64)SECTOR_SIZE))
 		return;
 	tail = size - start;
-	memset((u8 *)folio_data(folio) + tail, 0, ALIGN_UP(tail, (u64)SECTOR_SIZE) - tail);
+	folio_zero(folio, (u32)tail, (u32)(ALIGN_UP(tail, (u64)SECTOR_SIZE) - tail));
 }
 
 /* ---- data that must be written again ---- */

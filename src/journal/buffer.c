@@ -25,7 +25,54 @@ static int buf_fill(struct mapping *m, struct folio *f, u32 first, u32 nr)
 	return r;
 }
 
-const struct mapping_ops jnl_mapping_ops = { .fill = buf_fill };
+/* ---- memory errors ---- */
+
+static bool buf_is_changed(struct jnl *j, const struct folio *f)
+{
+	bool changed;
+
+	mutex_lock(&j->lock);
+	changed = f->priv || folio_has(f, FOLIO_PINNED);
+	mutex_unlock(&j->lock);
+	return changed;
+}
+
+/* Its newest contents exist nowhere else in one piece: nothing may be built on them. */
+static int buf_lost(struct jnl *j, struct folio *f, u32 k)
+{
+	folio_set_poison(f, k, 1);
+	folio_pin(f);
+	corrupt(WHY_MEM_META, CORRUPT_NO_INO, f->index + k);
+	jnl_fail(j, -EIO, "keeping changed metadata in memory (memory error)");
+	return 0;
+}
+
+/*
+ * No body runs while these locks are held, and no body keeps a pointer or what it saw, so the
+ * contents of a buffer that nobody changed may go; the next body loads it again, and checks it.
+ */
+static int buf_memory_lost(struct mapping *m, struct folio *f, u32 k)
+{
+	struct jnl *j = m->host;
+	bool changed;
+	int r = 0;
+
+	mutex_lock(&j->handle);
+	rwlock_wrlock(&j->meta);
+	changed = buf_is_changed(j, f);
+	if (!changed) {
+		folio_clear_uptodate(f, 0, folio_sectors(f));
+		r = folio_replace(f, k, NULL);
+	}
+	rwlock_unlock(&j->meta);
+	mutex_unlock(&j->handle);
+	if (changed)
+		return buf_lost(j, f, k);
+	corrupt(WHY_MEM_CLEAN, CORRUPT_NO_INO, f->index + k);
+	return r ? -EAGAIN : 0;
+}
+
+const struct mapping_ops jnl_mapping_ops = { .fill = buf_fill, .memory_lost = buf_memory_lost };
 
 unsigned buf_order(enum fmt_kind kind)
 {
@@ -98,6 +145,8 @@ static int buf_read_locked(struct jnl *j, struct folio *f, u64 addr, enum fmt_ki
 
 	if (folio_has(f, FOLIO_UPTODATE))
 		return 0;
+	if (folio_range_poisoned(f, 0, nr))
+		return -EIO;
 	r = blk_read(j->dev, addr, folio_data(f), nr, BLK_META);
 	if (r)
 		return r;

@@ -17,6 +17,8 @@
  *  7. Free frames are poisoned for the address sanitizer.
  *  8. Claimed blocks are free blocks that are in no freemap and not counted as free, until the run
  *     that they lie in is released.
+ *  9. A block with a bad frame (bad.h) is not handed out before its frames were replaced. Where
+ *     that fails it is retired: no block any more, and nobody's.
  */
 #include "mem/mem.h"
 
@@ -27,6 +29,7 @@
 #include "base/err.h"
 #include "base/lock.h"
 #include "base/log.h"
+#include "mem/bad.h"
 #include "mem/freemap.h"
 #include "stat/stat.h"
 
@@ -51,6 +54,8 @@ enum frame_tag {
 	FRAME_FREE = 1,  /* first frame of a free block; the order is above the tag */
 	FRAME_FOLIO = 2, /* the rest is the address of the descriptor */
 	FRAME_CLAIMED = 3, /* as FRAME_FREE, but out of use: mem_run_claim() */
+	FRAME_TAKEN = 4, /* nobody's, but about to get a folio: mem_move() */
+	FRAME_RETIRED = 5, /* bad, and not to be replaced; the order is above the tag */
 	FRAME_TAG_MASK = 7,
 };
 #define FRAME_TAG_SHIFT 3
@@ -63,6 +68,7 @@ static struct {
 	unsigned reserve_order;
 	u32 reserve;          /* frames */
 	u32 nr_free;          /* frames, atomic for readers */
+	u32 nr_retired;       /* frames */
 	u32 nr_big;           /* of them in blocks of at least reserve_order */
 	struct freemap free[FOLIO_NR_ORDERS];
 	u32 nr_folios[FOLIO_NR_ORDERS]; /* atomic for readers */
@@ -123,6 +129,22 @@ static int block_pick(unsigned order, unsigned flags)
 	return -1;
 }
 
+/* The frames of a block that is out of the freemaps are fit for use; if not it is retired. */
+static bool block_mend(u32 frame, unsigned order)
+{
+	u32 end = frame + (1u << order);
+
+	for (u32 i = frame; mem_next_bad(&i) && i < end;) {
+		if (mem_replace(mem_arena + frames_to_bytes(i), NULL) == 0)
+			continue;
+		word_set(frame, (u64)order << FRAME_TAG_SHIFT | FRAME_RETIRED);
+		mem.nr_retired += 1u << order;
+		stat_add(STAT_MEMORY_RETIRED, 1ull << order);
+		return false;
+	}
+	return true;
+}
+
 /* Takes the lowest block of order @have and gives back what is above order @want. */
 static u32 block_take(unsigned have, unsigned want)
 {
@@ -150,6 +172,19 @@ static void block_give(u32 frame, unsigned order)
 		stat_inc(STAT_BUDDY_MERGES);
 	}
 	block_add(frame, order);
+}
+
+/* A block of exactly this order, out of the freemaps; false: there is none. */
+static bool block_get(unsigned order, unsigned flags, u32 *frame)
+{
+	int have;
+
+	while ((have = block_pick(order, flags)) >= 0) {
+		*frame = block_take((unsigned)have, order);
+		if (!mem_any_bad() || block_mend(*frame, order))
+			return true;
+	}
+	return false;
 }
 
 /* ---- descriptors (lock held) ---- */
@@ -215,16 +250,16 @@ static struct folio *spare_take(void)
 
 static struct folio *alloc_locked(unsigned order, unsigned flags)
 {
-	int have = block_pick(order, flags);
-	struct folio *f;
+	struct folio *f = spare_take();
 	u32 frame;
 
-	if (have < 0)
-		return NULL;
-	f = spare_take();
+	if (f && !block_get(order, flags, &frame)) {
+		f->lru.tqe_next = mem.spare;
+		mem.spare = f;
+		f = NULL;
+	}
 	if (!f)
 		return NULL;
-	frame = block_take((unsigned)have, order);
 	words_fill(frame, order, folio_word(f));
 	count_folios(order, 1);
 	folio_setup(f, frame, order);
@@ -289,14 +324,23 @@ struct folio *mem_split(struct folio *f)
 /* Frames of this order that are nobody's until they get a word; false when there are none. */
 static bool frames_take(unsigned order, u32 *frame)
 {
-	int have;
+	bool got;
 
 	mutex_lock(&mem.lock);
-	have = block_pick(order, 0);
-	if (have >= 0)
-		*frame = block_take((unsigned)have, order);
+	got = block_get(order, 0, frame);
+	if (got)
+		words_fill(*frame, order, FRAME_TAKEN);
 	mutex_unlock(&mem.lock);
-	return have >= 0;
+	return got;
+}
+
+static void frames_give(u32 frame, unsigned order)
+{
+	ASAN_POISON_MEMORY_REGION(mem_arena + frames_to_bytes(frame), frames_to_bytes(1u << order));
+	mutex_lock(&mem.lock);
+	words_fill(frame, order, FRAME_NONE);
+	block_give(frame, order);
+	mutex_unlock(&mem.lock);
 }
 
 bool mem_move(struct folio *f)
@@ -309,7 +353,11 @@ bool mem_move(struct folio *f)
 		return false;
 	f->frame = to;
 	ASAN_UNPOISON_MEMORY_REGION(folio_data(f), folio_bytes(f));
-	memcpy(folio_data(f), old, folio_bytes(f));
+	if (mem_copy(folio_data(f), old, folio_bytes(f))) {
+		f->frame = from;
+		frames_give(to, f->order);
+		return false;
+	}
 	ASAN_POISON_MEMORY_REGION(old, folio_bytes(f));
 	mutex_lock(&mem.lock);
 	words_fill(to, f->order, folio_word(f));
@@ -363,6 +411,19 @@ void mem_run_release(u32 frame, unsigned order)
 	mutex_lock(&mem.lock);
 	run_walk(frame, order, FRAME_CLAIMED, block_release);
 	mutex_unlock(&mem.lock);
+}
+
+int mem_replace_free(u32 frame)
+{
+	u64 tag;
+	int r = -EBUSY;
+
+	mutex_lock(&mem.lock);
+	tag = mem.word[frame] & FRAME_TAG_MASK;
+	if (tag != FRAME_FOLIO && tag != FRAME_TAKEN)
+		r = mem_replace(mem_arena + frames_to_bytes(frame), NULL);
+	mutex_unlock(&mem.lock);
+	return r;
 }
 
 struct folio *mem_folio_at(u32 frame)
@@ -432,7 +493,7 @@ u64 mem_len(void)
 
 u64 mem_overhead_bytes(void)
 {
-	u64 bytes = (u64)mem.nr_frames * sizeof(u64);
+	u64 bytes = (u64)mem.nr_frames * sizeof(u64) + bad_bytes();
 
 	for (unsigned k = 0; k <= mem.max_order; k++)
 		bytes += freemap_bytes(&mem.free[k]);
@@ -494,8 +555,10 @@ static u64 folios_bytes(void)
 
 static int tables_alloc(void)
 {
-	int err;
+	int err = bad_init(mem.nr_frames);
 
+	if (err)
+		return err;
 	mem.word = table_map(words_bytes());
 	mem.folios = table_map(folios_bytes());
 	if (!mem.word || !mem.folios)
@@ -518,6 +581,7 @@ static void tables_free(void)
 		munmap(mem.folios, folios_bytes());
 	mem.word = NULL;
 	mem.folios = NULL;
+	bad_fini();
 	if (mem_arena)
 		munmap(mem_arena, mem_total_bytes());
 	mem_arena = NULL;
@@ -581,9 +645,9 @@ void mem_fini(void)
 {
 	if (!mem_arena)
 		return;
-	ASSERT(mem.nr_free == mem.nr_frames);
+	ASSERT(mem.nr_free + mem.nr_retired == mem.nr_frames);
 	ASAN_UNPOISON_MEMORY_REGION(mem_arena, mem_total_bytes());
 	tables_free();
 	mem.spare = NULL;
-	mem.nr_chunks = mem.nr_free = mem.nr_big = mem.nr_frames = 0;
+	mem.nr_chunks = mem.nr_retired = mem.nr_free = mem.nr_big = mem.nr_frames = 0;
 }

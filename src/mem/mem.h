@@ -27,7 +27,8 @@ enum folio_flag {
 	FOLIO_DIRTY     = 1u << 3, /* at least one sector is dirty */
 	FOLIO_WRITEBACK = 1u << 4, /* sectors are on their way to the disk */
 	FOLIO_ACCESSED  = 1u << 5, /* used again since it entered its queue (eviction policy) */
-	FOLIO_PINNED    = 1u << 6, /* never evict: changed metadata that is not checkpointed */
+	FOLIO_PINNED    = 1u << 6, /* never evict: changed metadata that is not checkpointed;
+				  * data with sectors lost by memory errors */
 	FOLIO_COLD      = 1u << 7, /* that queue is the one of what should go first (s3fifo) */
 	FOLIO_ERROR     = 1u << 8, /* the last write of some sector failed; it stays dirty */
 	FOLIO_DEAD      = 1u << 9, /* removed from its mapping (truncated or evicted) */

@@ -66,7 +66,7 @@ int ring_memory_set(void *base, size_t len);
  * To be called after pages of the arena have been replaced (munmap, MADV_DONTNEED, mremap,
  * mprotect to and from PROT_NONE) and before the next I/O there: a ring that has the old pages
  * registered would transfer to and from memory that nobody sees any more. No I/O may be under way
- * in the chunks touched. Rings register such a chunk again at the next use.
+ * to or from the pages that were replaced. Rings register such a chunk again at the next use.
  */
 void ring_memory_changed(const void *addr, size_t len);
 

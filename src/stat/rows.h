@@ -111,6 +111,10 @@
 	  "sectors of open intents, by what recovery found in them")                               \
 	C(INTENTS, "intents", "", "", "intents logged before overwrites in place")                 \
 	C(DATA_LOGGED, "data_logged", "", "sectors", "data sectors written through the log")       \
+	C(MEMORY_ERRORS, "memory_errors", "", "", "frames of the cache that the machine lost")     \
+	C(MEMORY_REPLACED, "memory_replaced", "", "", "of them, those that were replaced")         \
+	C(MEMORY_LOST, "memory_lost", "", "sectors", "dirty sectors lost by memory errors")        \
+	C(MEMORY_RETIRED, "memory_retired", "", "", "free frames that nobody gets any more")       \
 	C(CHECKSUM_ERRORS, "data_checksum_errors", "", "sectors",                                  \
 	  "data sectors whose contents did not match their checksum")
 

@@ -91,6 +91,7 @@ static void change(struct folio *f, u32 n)
 	case 0:
 		folio_clear_uptodate(f, first, nr);
 		set(up, first, nr, false);
+		set(po, first, nr, false);
 		set(di, first, nr, false);
 		break;
 	case 1:

@@ -5,6 +5,7 @@
 #include "base/err.h"
 #include "fs/file_priv.h"
 #include "fs_test.h"
+#include "mem/bad.h"
 
 static struct box b;
 static u8 data[1 << 20];
@@ -366,6 +367,43 @@ START_TEST(what_the_device_can_not_read_or_write_is_recorded_with_file_and_addre
 }
 END_TEST
 
+START_TEST(data_that_memory_lost_is_an_error_of_its_file_until_it_is_rewritten)
+{
+	struct folio *folio;
+	struct inode *f;
+	u64 ino;
+
+	begin("ram:64M");
+	f = make(b.root, "f", S_IFREG | 0644);
+	ino = fs_ino(f);
+	memset(data, 'd', sizeof(data));
+	ck_assert_int_eq(fs_write(f, 0, data, sizeof(data), 0), sizeof(data));
+	OK(fs_fsync(f, false));
+	ck_assert_int_eq(fs_write(f, 0, data, 200000, 0), 200000);
+	folio = cache_find(&f->file.mapping, 20);
+	ck_assert(mem_note_error((u8 *)folio_data(folio) + (20 - folio->index) * SECTOR_SIZE,
+				 SECTOR_SHIFT));
+	folio_put(folio);
+	ck_assert_uint_eq(cache_mend_memory(), 0);
+	FAILS(fs_read(f, 20 * SECTOR_SIZE, data, 1, NULL), EIO);
+	FAILS(fs_fsync(f, false), EIO);
+	FAILS(fs_fsync(f, false), EIO);
+	/* Dropping caches does not bring back the old contents. */
+	fs_drop_cache(b.fs, NULL);
+	FAILS(fs_read(f, 20 * SECTOR_SIZE, data, 1, NULL), EIO);
+	ck_assert_uint_eq(recorded(WHY_MEM_DATA, ino, UINT64_MAX), 1);
+	ck_assert_int_eq(fs_write(f, 20 * SECTOR_SIZE, data, SECTOR_SIZE, 0), SECTOR_SIZE);
+	OK(fs_fsync(f, false));
+	fs_iput(f);
+	box_remount(&b, true);
+	ck_assert_uint_eq(recorded(WHY_MEM_DATA, ino, UINT64_MAX), 1);
+	f = get(b.root, "f");
+	ck_assert_int_eq(fs_read(f, 0, data, sizeof(data), NULL), sizeof(data));
+	fs_iput(f);
+	box_close(&b);
+}
+END_TEST
+
 START_TEST(a_device_that_fails_every_request_is_not_kept_busy_by_recording_it)
 {
 	struct inode *f;
@@ -558,6 +596,7 @@ int main(void)
 	check_add(s, the_flush_of_another_file_that_fails_counts_for_what_was_written_before_it);
 	check_add(s, what_a_failed_flush_took_and_the_cache_has_not_is_an_error_and_no_old_data);
 	check_add(s, what_the_device_can_not_read_or_write_is_recorded_with_file_and_address);
+	check_add(s, data_that_memory_lost_is_an_error_of_its_file_until_it_is_rewritten);
 	check_add(s, a_device_that_fails_every_request_is_not_kept_busy_by_recording_it);
 	check_add(s, a_directory_that_cannot_be_read_says_so);
 	check_add(s, a_disk_full_of_data_and_names_can_be_emptied);

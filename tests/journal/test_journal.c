@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "blk/sim.h"
 #include "cache/cache_priv.h"
+#include "mem/bad.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -490,6 +491,55 @@ START_TEST(readers_never_see_half_a_handle_whatever_commits_and_checkpoints_do)
 }
 END_TEST
 
+/* The machine has lost the buffer's memory; what is there now must be of no account. */
+static void lose_memory_of(unsigned i)
+{
+	struct folio *f = cache_find(jnl_mapping(bank->j), account(i));
+
+	ck_assert_ptr_nonnull(f);
+	memset(folio_data(f), 0xa5, SECTOR_SIZE);
+	ck_assert(mem_note_error(folio_data(f), SECTOR_SHIFT));
+	folio_put(f);
+	ck_assert_uint_eq(cache_mend_memory(), 0);
+}
+
+START_TEST(a_clean_buffer_that_memory_lost_is_read_again)
+{
+	struct set s = { .i = 3, .value = 9 };
+
+	setup();
+	ck_assert_int_eq(jnl_run(bank->j, 1, body_set, &s, NULL), 0);
+	ck_assert_int_eq(jnl_checkpoint_all(bank->j), 0);
+	lose_memory_of(3);
+	ck_assert_uint_eq(value_of(3), 9);
+	ck_assert_uint_eq(mem_nr_bad, 0);
+	s.value = 10;
+	ck_assert_int_eq(jnl_run(bank->j, 1, body_set, &s, NULL), 0);
+	ck_assert_int_eq(jnl_close(bank->j, false), 0);
+	teardown();
+}
+END_TEST
+
+START_TEST(a_changed_buffer_that_memory_lost_makes_the_journal_read_only)
+{
+	struct set s = { .i = 3, .value = 9 };
+
+	setup();
+	ck_assert_int_eq(jnl_run(bank->j, 1, body_set, &s, NULL), 0);
+	lose_memory_of(3);
+	ck_assert_int_eq(jnl_error(bank->j), -EIO);
+	ck_assert_int_eq(jnl_read(bank->j, body_get, &s), -EIO);
+	s.i = 4;
+	ck_assert_int_lt(jnl_run(bank->j, 1, body_set, &s, NULL), 0);
+	ck_assert_int_lt(jnl_close(bank->j, false), 0);
+	/* The disk has what was durable: nothing of it. */
+	ck_assert_int_eq(bank_open(bank), 0);
+	ck_assert_uint_eq(value_of(3), 0);
+	jnl_close(bank->j, false);
+	teardown();
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("journal");
@@ -517,5 +567,7 @@ int main(void)
 	check_add(s, changed_buffers_leave_three_quarters_of_the_smallest_cache);
 	check_add(s, a_log_much_smaller_than_the_changes_makes_room_by_checkpoints);
 	check_add(s, readers_never_see_half_a_handle_whatever_commits_and_checkpoints_do);
+	check_add(s, a_clean_buffer_that_memory_lost_is_read_again);
+	check_add(s, a_changed_buffer_that_memory_lost_makes_the_journal_read_only);
 	return check_main(s);
 }
