@@ -8,6 +8,7 @@
  */
 #include "base/err.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -109,27 +110,44 @@ const char *why_text(enum why why)
 	return why_texts[why];
 }
 
-static void corrupt_log(enum why why, u64 ino, u64 file_sector, u64 sector, u64 nth)
-{
-	char where[112] = "", repeated[48] = "";
-	size_t len = 0;
+struct report {
+	enum why why;
+	u64 ino, file_sector, sector;
+	int err;                /* what the device said; 0: nothing */
+};
 
-	if (ino != CORRUPT_NO_INO)
-		snprintf(where, sizeof(where), ", inode %llu", (unsigned long long)ino);
-	len = strlen(where);
-	if (file_sector != CORRUPT_NO_SECTOR)
-		snprintf(where + len, sizeof(where) - len, ", file sector %llu",
-			 (unsigned long long)file_sector);
-	len = strlen(where);
-	if (sector != CORRUPT_NO_SECTOR)
-		snprintf(where + len, sizeof(where) - len, ", sector %llu",
-			 (unsigned long long)sector);
+/* Appends to the text of `size` bytes; what does not fit is cut. */
+static PRINTF_LIKE(3, 4) void add_text(char *buf, size_t size, const char *fmt, ...)
+{
+	size_t len = strlen(buf);
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(buf + len, size - len, fmt, ap);
+	va_end(ap);
+}
+
+static void corrupt_log(const struct report *r, u64 nth)
+{
+	char text[256] = "";
+
+	if (r->err)
+		add_text(text, sizeof(text), " (%s)", err_name(r->err));
+	if (r->ino != CORRUPT_NO_INO)
+		add_text(text, sizeof(text), ", inode %llu", (unsigned long long)r->ino);
+	if (r->file_sector != CORRUPT_NO_SECTOR)
+		add_text(text, sizeof(text), ", file sector %llu",
+			 (unsigned long long)r->file_sector);
+	if (r->sector != CORRUPT_NO_SECTOR)
+		add_text(text, sizeof(text), ", sector %llu", (unsigned long long)r->sector);
 	if (nth > WHY_LOG_FIRST)
-		snprintf(repeated, sizeof(repeated), " (report %llu of this kind)",
+		add_text(text, sizeof(text), " (report %llu of this kind)",
 			 (unsigned long long)nth);
-	log_err("%s: %s%s%s",
-		why_is_io(why) ? "I/O error" : why_is_memory(why) ? "memory error" : "corruption",
-		why_text(why), where, repeated);
+	log_err("%s: %s%s",
+		why_is_io(r->why)	? "I/O error"
+		: why_is_memory(r->why) ? "memory error"
+					: "corruption",
+		why_text(r->why), text);
 }
 
 bool corrupt_sink_take(corrupt_sink_fn fn, void *arg)
@@ -161,22 +179,32 @@ void corrupt_op_set(u16 op)
 	current_op = op;
 }
 
-int corrupt_data(enum why why, u64 ino, u64 file_sector, u64 sector)
+static int report(const struct report *r)
 {
 	corrupt_sink_fn fn = __atomic_load_n(&sink_fn, __ATOMIC_ACQUIRE);
-	size_t i = (size_t)why < WHY_NR ? (size_t)why : WHY_NONE;
+	size_t i = (size_t)r->why < WHY_NR ? (size_t)r->why : WHY_NONE;
 	u64 nth = __atomic_add_fetch(&why_seen[i], 1, __ATOMIC_RELAXED);
 
 	if (nth <= WHY_LOG_FIRST || is_pow2(nth))
-		corrupt_log(why, ino, file_sector, sector, nth);
+		corrupt_log(r, nth);
 	if (fn)
-		fn(__atomic_load_n(&sink_arg, __ATOMIC_ACQUIRE), why, ino, sector);
+		fn(__atomic_load_n(&sink_arg, __ATOMIC_ACQUIRE), r->why, r->ino, r->sector);
 	return -EUCLEAN;
+}
+
+int corrupt_data(enum why why, u64 ino, u64 file_sector, u64 sector)
+{
+	return report(&(struct report){ why, ino, file_sector, sector, 0 });
 }
 
 int corrupt(enum why why, u64 ino, u64 sector)
 {
-	return corrupt_data(why, ino, CORRUPT_NO_SECTOR, sector);
+	return report(&(struct report){ why, ino, CORRUPT_NO_SECTOR, sector, 0 });
+}
+
+void corrupt_io(enum why why, u64 sector, int err)
+{
+	report(&(struct report){ why, CORRUPT_NO_INO, CORRUPT_NO_SECTOR, sector, err });
 }
 
 u64 corrupt_count(enum why why)

@@ -133,6 +133,9 @@ int corrupt(enum why why, u64 ino, u64 sector);
 /* The same for a sector of a file's data: also says which one of the file. */
 int corrupt_data(enum why why, u64 ino, u64 file_sector, u64 sector);
 
+/* The device said so itself (why_is_io()), with this error. */
+void corrupt_io(enum why why, u64 sector, int err);
+
 /*
  * Who keeps a record of reports. fn is called for each with any lock held: it takes none and does
  * not wait. The first who takes it has it until he drops it; others get nothing.

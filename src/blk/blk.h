@@ -23,6 +23,10 @@
  *     that BEGAN after it completed. Nothing orders two writes but completion plus flush.
  *   - A write that a crash cuts short is torn in units of the logical sector (512 or 4096 bytes).
  *   - A media error (-EIO) belongs to that request alone.
+ *   - Errors of the device are few, whatever the kernel says: -ENOSPC for a host without room or
+ *     quota, -ENOMEM, -EROFS, -ERANGE, -EOPNOTSUPP, -ECANCELED, and -EIO for everything else
+ *     (ENODATA, EILSEQ, ETIMEDOUT and others of a failing medium). The log has the kernel's own. A
+ *     flush that fails is always -EIO.
  *   - Memory that belongs to a request is left alone by the caller until the request is done.
  *
  * All functions may be called by any thread unless said otherwise. No function takes a lock of a

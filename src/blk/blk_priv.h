@@ -70,6 +70,8 @@ struct blk_dev {
 /* core.c */
 void blk_dev_init(struct blk_dev *dev, const struct blk_backend *ops, u64 sectors, u32 logical);
 void blk_io_end(struct blk_io *io, int res);
+/* What an error of the kernel is for the callers of this layer (blk.h). */
+int blk_errno(int err);
 /* A request failed: counted, and reported if the device is to blame. Any lock may be held. */
 void blk_note_error(const struct blk_dev *dev, enum why why, u64 sector, int err);
 int blk_fault_check(struct blk_dev *dev, enum blk_fault_op op, enum blk_kind kind, u64 sector,

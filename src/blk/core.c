@@ -147,11 +147,30 @@ static void count(const struct blk_io *io)
 	stat_time(read ? HIST_DISK_READ : HIST_DISK_WRITE, now_ns() - io->began);
 }
 
+int blk_errno(int err)
+{
+	switch (-err) {
+	case 0:
+	case EIO:
+	case ENOSPC:
+	case ENOMEM:
+	case EROFS:
+	case ERANGE:
+	case EOPNOTSUPP:
+	case ECANCELED:
+		return err;
+	case EDQUOT:
+		return -ENOSPC;
+	default:
+		return -EIO;
+	}
+}
+
 void blk_note_error(const struct blk_dev *dev, enum why why, u64 sector, int err)
 {
 	stat_inc(STAT_DISK_ERRORS);
 	if (err != -ENOMEM && err != -EROFS && err != -ERANGE && !blk_is_down(dev))
-		corrupt(why, CORRUPT_NO_INO, sector);
+		corrupt_io(why, sector, err);
 }
 
 void blk_io_end(struct blk_io *io, int res)
@@ -164,6 +183,7 @@ void blk_io_end(struct blk_io *io, int res)
 		stat_inc(STAT_DISK_ERRORS);
 	else
 		count(io);
+	res = blk_errno(res);
 	if (!res && io->op == BLK_WRITE && io->dev->writelog)
 		blk_writelog_write(io->dev, io);
 	if (io->batch) {
@@ -436,7 +456,7 @@ static int admit_range(struct blk_dev *dev, enum blk_fault_op op, u64 sector, u6
 	lock_assert_may_io();
 	if (blk_is_down(dev))
 		return -EIO;
-	return blk_fault_check(dev, op, BLK_DATA, sector, nr);
+	return blk_errno(blk_fault_check(dev, op, BLK_DATA, sector, nr));
 }
 
 int blk_discard(struct blk_dev *dev, u64 sector, u64 nr)
@@ -446,7 +466,7 @@ int blk_discard(struct blk_dev *dev, u64 sector, u64 nr)
 	if (err || !nr)
 		return err;
 	blk_write_begin(dev);
-	err = dev->ops->discard(dev, sector, nr);
+	err = blk_errno(dev->ops->discard(dev, sector, nr));
 	blk_write_end(dev);
 	if (!err) {
 		stat_inc(STAT_DISCARDS);
@@ -463,7 +483,7 @@ int blk_prealloc(struct blk_dev *dev, u64 sector, u64 nr)
 
 	if (err || !nr || !dev->ops->prealloc)
 		return err;
-	return dev->ops->prealloc(dev, sector, nr);
+	return blk_errno(dev->ops->prealloc(dev, sector, nr));
 }
 
 static int write_zeroes(struct blk_dev *dev, u64 sector, u64 nr, enum blk_kind kind)
@@ -499,7 +519,11 @@ int blk_zero(struct blk_dev *dev, u64 sector, u64 nr, enum blk_kind kind)
 	if (!err && dev->writelog)
 		blk_writelog_zero(dev, sector, nr);
 	blk_write_end(dev);
-	return err == -EOPNOTSUPP ? write_zeroes(dev, sector, nr, kind) : err;
+	if (err == -EOPNOTSUPP)
+		return write_zeroes(dev, sector, nr, kind);
+	if (err)
+		blk_note_error(dev, WHY_IO_WRITE, sector, err);
+	return blk_errno(err);
 }
 
 int blk_resize(struct blk_dev *dev, u64 sectors)

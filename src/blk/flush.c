@@ -112,7 +112,8 @@ static int device_flush(struct blk_dev *dev)
 	else
 		stat_inc(STAT_FLUSHES);
 	stat_time(HIST_DISK_FLUSH, now_ns() - began);
-	return err;
+	/* Whatever the reason, something may be gone: none of them is one to try again. */
+	return err ? -EIO : 0;
 }
 
 /* Runs the next flush. Called with the lock held, which is dropped meanwhile. */

@@ -259,7 +259,7 @@ unsigned cache_readahead(struct mapping *m, struct readahead *ra, u64 sector, u3
  * Pause a writer that is about to dirty nr sectors. Above a set point between the two dirty limits
  * it sleeps as long as writing back that many sectors takes, longer as the hard limit comes nearer,
  * at most CACHE_THROTTLE_MAX_MS; at the hard limit it returns only when below. No locks held. 0, or
- * -EIO when the dirty limit is held by sectors whose writes fail.
+ * the error (-EIO, -ENOSPC) of the sectors whose writes fail when they hold the dirty limit.
  */
 int cache_throttle(struct mapping *m, u32 nr);
 bool cache_over_background(void);

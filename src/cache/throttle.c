@@ -35,6 +35,7 @@ static struct {
 	u64 background, hard;      /* sectors; set once */
 	s64 dirty;                 /* sectors dirty or in flight; all below are atomic */
 	s64 error;                 /* sectors whose last write failed */
+	int why;                   /* the latest of their errors */
 	u64 rate;                  /* sectors a second */
 	u64 window_start_ns, window_written;
 	u64 woken_ns;
@@ -52,6 +53,7 @@ void throttle_init(const struct cache_config *cfg, u64 sectors)
 	th.hard = sectors * hard / 100;
 	th.background = sectors * background / 100;
 	th.dirty = th.error = 0;
+	th.why = -EIO;
 	th.rate = RATE_START;
 	th.window_start_ns = now_ns();
 	th.window_written = th.woken_ns = 0;
@@ -89,6 +91,11 @@ void throttle_add_error(s64 sectors)
 {
 	if (sectors)
 		__atomic_fetch_add(&th.error, sectors, __ATOMIC_RELAXED);
+}
+
+void throttle_note_error(int error)
+{
+	__atomic_store_n(&th.why, error, __ATOMIC_RELAXED);
 }
 
 u64 throttle_error_sectors(void)
@@ -213,7 +220,7 @@ static int wait_below_hard(struct mapping *m, u32 nr)
 		if (err || !over_hard(nr))
 			return err;
 		if (throttle_error_sectors() >= dirty_now())
-			return -EIO;
+			return __atomic_load_n(&th.why, __ATOMIC_RELAXED);
 		reclaim_want_writeback();
 		reclaim_wait_ms(epoch, SLICE_MS);
 	}

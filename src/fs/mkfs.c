@@ -34,6 +34,7 @@ struct fmt_job {
 	const struct fmt_geo *geo;
 	const struct fs_format_opts *opts;
 	u64 leaves;          /* one for each tree, the first has the root directory */
+	bool room_taken;     /* on the host, for all that is no space */
 	u8 *buf;             /* NODE_SIZE, aligned */
 };
 
@@ -87,15 +88,18 @@ static int make_identity(struct fmt_geo *g, const struct fs_format_opts *o)
 	return 0;
 }
 
-static int take_room(const struct fmt_job *job)
+static int take_room(struct fmt_job *job)
 {
 	const struct fmt_geo *g = job->geo;
 
+	job->room_taken = true;
 	for (u32 i = 0; i < g->nr_groups; i++) {
 		u64 start = fmt_group_start(g, i);
 		int r = blk_prealloc(job->dev, start, fmt_space_start(g, i) - start);
 
-		if (r && r != -EOPNOTSUPP)
+		if (r == -EOPNOTSUPP)
+			job->room_taken = false;
+		else if (r)
 			return r;
 	}
 	return 0;
@@ -104,16 +108,19 @@ static int take_room(const struct fmt_job *job)
 /*
  * A host that keeps preallocated blocks as unwritten changes its own metadata with the first write
  * to each, and writes that at the next flush: an fsync then costs two writes more. So the part of
- * the log that is used first is written now.
+ * the log that is used first is written now; on a host that can't preallocate, all of it: a log
+ * without room would hold up every fsync.
  */
 static int write_log(const struct fmt_job *job)
 {
-	u64 start = job->geo->jnl_sector, nr = MIN(job->geo->jnl_nr, (u64)LOG_WRITTEN_SECTORS);
+	u64 start = job->geo->jnl_sector, nr = job->geo->jnl_nr;
 	u8 *zeroes;
 	int r;
 
 	if (!blk_is_file(job->dev))
 		return 0;
+	if (job->room_taken)
+		nr = MIN(nr, (u64)LOG_WRITTEN_SECTORS);
 	zeroes = aligned_alloc(SECTOR_SIZE, BLK_MAX_IO_SECTORS * SECTOR_SIZE);
 	r = zeroes ? 0 : -ENOMEM;
 	if (zeroes)

@@ -11,8 +11,9 @@
  *    space before it is used again only after the header that says so is flushed.
  * 4. Buffers leave in order of the oldest transaction they need, so every batch moves the tail.
  * 5. An open intent that would hold the tail back is logged again, in room that was kept for it.
- * 6. A sector of file data that can't be written is logged again if there is room, so that it does
- *    not hold the tail; that is no reason to stop changes: what needs room gets the error.
+ * 6. A sector of file data that can't be written, and a buffer for which the host has no room (a
+ *    new node in a hole of a sparse image), is logged again if there is room, so that it does not
+ *    hold the tail; that is no reason to stop changes: what needs room gets the error.
  * 7. Sectors of file data are buffers like others, but for the checksum in a header; they leave
  *    the metadata cache with their copy: they are read from their place from then on.
  */
@@ -26,13 +27,13 @@
 
 #define SNAP_BYTES (1u << 20)
 #define SNAP_NR (SNAP_BYTES / SECTOR_SIZE)
-#define RETRY_MS 1000u         /* after data that could not be written */
+#define RETRY_MS 1000u         /* after something that could not be written */
 
 struct snap {
 	struct jnl_bufs bufs;          /* by snap_link */
 	unsigned nr;
 	u64 newest;                    /* transaction that must be durable first */
-	int data_error;                /* of file data: not in its place */
+	int kept_error;                /* rule 6: some are not in their place */
 	struct blk_io *io;
 	struct iovec *iov;
 	struct blk_io *sent;           /* neighbours in one request each */
@@ -126,7 +127,7 @@ static bool was_sent_well(const struct snap *s, const struct blk_io *io)
 	return false;
 }
 
-/* Which of a failed batch fail once more. The error of metadata; that of data is noted. */
+/* Which of a failed batch fail once more. The error that ends it; that of rule 6 is noted. */
 static int snap_retry(struct jnl *j, struct snap *s)
 {
 	int r = 0;
@@ -137,8 +138,8 @@ static int snap_retry(struct jnl *j, struct snap *s)
 		if (was_sent_well(s, io))
 			continue;
 		io->res = blk_writev(j->dev, io->sector, io->iov, io->nr_iov, io->kind);
-		if (io->res && io->kind == BLK_DATA)
-			s->data_error = io->res;
+		if (io->res == -ENOSPC || (io->res && io->kind == BLK_DATA))
+			s->kept_error = io->res;
 		else
 			r = io->res;
 	}
@@ -147,7 +148,7 @@ static int snap_retry(struct jnl *j, struct snap *s)
 
 static bool snap_failed(const struct snap *s, const struct jnl_buf *b)
 {
-	for (unsigned i = 0; s->data_error && i < s->nr; i++)
+	for (unsigned i = 0; s->kept_error && i < s->nr; i++)
 		if (s->io[i].sector == b->addr)
 			return s->io[i].res;
 	return false;
@@ -392,26 +393,27 @@ static int checkpoint_rounds(struct jnl *j, struct snap *s, u64 max_used, u64 ma
 	u64 failures = blk_flush_failures(j->dev);
 	int r = 0, flushed;
 
-	while (!r && !s->data_error && !checkpoint_enough(j, max_used, max_dirty))
+	while (!r && !s->kept_error && !checkpoint_enough(j, max_used, max_dirty))
 		r = checkpoint_batch(j, s);
-	/* Also when memory ended it: earlier batches count as written when the tail moves next. */
-	if (s->written && (!r || r == -ENOMEM)) {
+	/* Also when it ended early: earlier batches count as written when the tail moves next. */
+	if (s->written && (!r || jnl_is_passing(r))) {
 		flushed = blk_flush_since(j->dev, failures);
 		r = flushed ? flushed : r;
 	}
 	/* What was logged again must be durable there before the tail goes. */
-	if (!r && s->data_error)
+	if (!r && s->kept_error)
 		r = jnl_commit_running(j);
 	if (!r)
 		r = carry_intents(j);
 	return r ? r : tail_move(j);
 }
 
-static int note_data_error(struct jnl *j, int error)
+/* What could not be written to its place stays in the log and is tried again. */
+static int note_kept(struct jnl *j, int error)
 {
 	if (error)
-		log_err("journal: file data can't be written to its place: %s; it stays in the log",
-			err_text(error));
+		log_err("journal: a checkpoint can't write everything to its place: %s; it stays "
+			"in the log, tried again", err_text(error));
 	mutex_lock(&j->lock);
 	j->retry_ns = error ? now_ns() + RETRY_MS * NS_PER_MS : 0;
 	mutex_unlock(&j->lock);
@@ -436,10 +438,10 @@ int checkpoint_to(struct jnl *j, u64 max_used, u64 max_dirty)
 	r = snap_alloc(j, &s);
 	if (!r) {
 		r = checkpoint_rounds(j, &s, max_used, max_dirty);
-		if (r && r != -ENOMEM)
+		if (r && !jnl_is_passing(r))
 			jnl_fail(j, r, "a checkpoint");
-		else if (!r)
-			r = note_data_error(j, s.data_error);
+		else if (r != -ENOMEM)
+			r = note_kept(j, r ? r : s.kept_error);
 	}
 	snap_free(&s);
 	checkpoint_leave(j);
@@ -500,7 +502,7 @@ int jnl_make_room(struct jnl *j, u64 bytes, u64 keep)
 		if (r || room)
 			break;
 		r = checkpoint_for(j, bytes, keep);
-		/* File data that can't be written: there may be room all the same. */
+		/* Rule 6: there may be room all the same. */
 		mutex_lock(&j->lock);
 		room = r && !j->error && jnl_log_has_room(j, bytes, keep, false);
 		mutex_unlock(&j->lock);

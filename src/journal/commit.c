@@ -12,6 +12,8 @@
  *    durable. Who waits for it while another commits joins the next one.
  * 4. A commit that fails ends all change: jnl_fail() makes the file system read-only. One for
  *    which there is no memory has not begun: the transaction runs on, and who asked is told.
+ * 5. Where the host has no room for the log (a sparse image, or one that shares blocks) nothing
+ *    is lost: the closed transaction waits in j->closed, each later commit writes it first.
  */
 #include "base/hash.h"
 #include "base/log.h"
@@ -25,6 +27,7 @@
 
 /* For I/O of others to end, which nobody announces. */
 #define ANY_WAIT_MS 5u
+#define RETRY_MS 1000u         /* the thread, after a commit that had no memory or no room */
 
 enum jnl_omit jnl_omitted;
 
@@ -233,11 +236,6 @@ void jnl_fail(struct jnl *j, int error, const char *what)
 		j->cfg.on_readonly(j->cfg.host, error);
 }
 
-struct closed {
-	struct txn *txn;
-	u64 pos, nr;
-};
-
 /* Close the running transaction: its image is built and its place in the ring is taken. */
 static int txn_close(struct jnl *j, struct closed *c)
 {
@@ -279,10 +277,25 @@ static int txn_write(struct jnl *j, const struct closed *c)
 	return r;
 }
 
+/* It is tried again; the message comes once. */
+static void commit_later(struct jnl *j, int error)
+{
+	bool first;
+
+	mutex_lock(&j->lock);
+	first = !j->commit_retry_ns;
+	j->commit_retry_ns = now_ns() + RETRY_MS * NS_PER_MS;
+	mutex_unlock(&j->lock);
+	if (first)
+		log_err("journal: the log can't be written: %s; changes stay in memory, "
+			"tried again", err_text(error));
+}
+
 static void txn_durable(struct jnl *j, struct closed *c)
 {
 	mutex_lock(&j->lock);
 	j->durable = c->txn->seq;
+	j->commit_retry_ns = 0;
 	intents_settle(j);
 	if (j->checkpointing)
 		STAILQ_CONCAT(&j->busy_snap, &c->txn->busy);
@@ -300,23 +313,27 @@ static void txn_finish(struct jnl *j, struct closed *c, int error)
 		mutex_unlock(&j->lock);
 	}
 	txn_free(c->txn);
+	c->txn = NULL;
 }
 
 /* j->committing is ours. */
 static int commit_once(struct jnl *j)
 {
-	struct closed c = { 0 };
+	struct closed *c = &j->closed;
 	u64 start = now_ns();
-	int r = txn_close(j, &c);
+	int r = c->txn ? 0 : txn_close(j, c);
 
-	if (r)
+	if (!r)
+		r = txn_write(j, c);
+	if (jnl_is_passing(r)) {
+		commit_later(j, r);
 		return r;
-	r = txn_write(j, &c);
+	}
 	if (r)
 		jnl_fail(j, r, "writing the log");
 	else
-		txn_durable(j, &c);
-	txn_finish(j, &c, r);
+		txn_durable(j, c);
+	txn_finish(j, c, r);
 	stat_inc(STAT_COMMITS);
 	stat_time(HIST_COMMIT, now_ns() - start);
 	return r;
@@ -363,7 +380,7 @@ int jnl_commit(struct jnl *j, u64 seq)
 		} else if (j->committing) {
 			stat_inc(STAT_COMMIT_JOINS);
 			cond_wait(&j->cond, &j->lock);
-		} else if (!j->running->opened_ns) {
+		} else if (!j->closed.txn && !j->running->opened_ns) {
 			break;          /* nothing was published into it */
 		} else {
 			j->committing = true;

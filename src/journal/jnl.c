@@ -76,6 +76,8 @@ static void drop_dirty(struct jnl *j)
 	}
 	if (j->running)
 		busy_release(j, &j->running->busy);
+	if (j->closed.txn)
+		busy_release(j, &j->closed.txn->busy);
 	busy_release(j, &j->busy_snap);
 	busy_release(j, &j->busy_failed);
 	mutex_unlock(&j->lock);
@@ -112,6 +114,7 @@ static void jnl_free(struct jnl *j)
 		free(l);
 	}
 	intents_free(j);
+	txn_free(j->closed.txn);
 	txn_free(j->running);
 	while (j->nr_spare > 0)
 		free(j->spare[--j->nr_spare]);

@@ -107,6 +107,12 @@ struct jnl_intent {
 };
 TAILQ_HEAD(jnl_intents, jnl_intent);
 
+/* A transaction that is being written: its image is in j->image. */
+struct closed {
+	struct txn *txn;                /* NULL: none */
+	u64 pos, nr;                    /* in the ring */
+};
+
 /* A transaction in the ring that is not behind the tail. */
 struct live {
 	TAILQ_ENTRY(live) link;
@@ -145,6 +151,7 @@ struct jnl {
 	u64 data_seq;                   /* newest transaction with file data; 0 = none */
 	u64 nr_checkpoints;             /* ended */
 	u64 retry_ns;                   /* the thread tries no checkpoint before; 0 = whenever */
+	u64 commit_retry_ns;            /* nor a commit; 0: the last one went well */
 
 	u64 ring_nr;                    /* sectors */
 	u64 head;                       /* where the next transaction goes */
@@ -155,6 +162,7 @@ struct jnl {
 	u64 epoch, serial;
 	u32 mounts;
 	u8 *image;                      /* log image under construction, txn_max + a sector */
+	struct closed closed;           /* whose image that is; of who commits (j->committing) */
 
 	bool committing, checkpointing;
 	u64 snap_first;                 /* oldest first_seq in the batch under way */
@@ -197,6 +205,14 @@ void txn_touch(struct jnl *j, struct jnl_buf *b);
 u64 txn_buf_bytes(const struct jnl_buf *b);
 int jnl_commit_running(struct jnl *j);   /* commit whatever runs */
 void jnl_fail(struct jnl *j, int error, const char *what);
+/*
+ * No memory, or the host has no room for a write: nothing was changed that is not in memory or in
+ * the log as well. It can be tried again, and is no reason to end changes.
+ */
+static inline bool jnl_is_passing(int error)
+{
+	return error == -ENOMEM || error == -ENOSPC;
+}
 
 /* ---- log.c ---- */
 int jnl_log_write_head(struct jnl *j, bool clean);  /* with the current tail; flushed */

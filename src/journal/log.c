@@ -90,6 +90,9 @@ int jnl_log_write_head(struct jnl *j, bool clean)
 
 	header_fill(j, clean, addr, (struct fmt_jnl_head *)j->header);
 	r = blk_write(j->dev, addr, j->header, 1, BLK_LOG);
+	/* The next one goes to the same place: the other header is the one that counts. */
+	if (r)
+		j->serial--;
 	return r ? r : blk_flush_since(j->dev, failures);
 }
 

@@ -16,15 +16,16 @@ static u64 commit_age_ms(const struct jnl *j)
 	return MAX(1u, j->cfg.commit_ms / 2);
 }
 
-/* j->lock held: ms until the running transaction is due; UINT64_MAX = nothing published. */
+/* j->lock held: ms until a commit is due; UINT64_MAX = nothing published. */
 static u64 due_ms(const struct jnl *j)
 {
-	u64 age;
+	u64 now = now_ns(), due = j->commit_retry_ns;
 
-	if (!j->running->opened_ns)
+	if (!due && !j->running->opened_ns)
 		return UINT64_MAX;
-	age = (now_ns() - j->running->opened_ns) / 1000000;
-	return age >= commit_age_ms(j) ? 0 : commit_age_ms(j) - age;
+	if (!due)
+		due = j->running->opened_ns + commit_age_ms(j) * NS_PER_MS;
+	return now >= due ? 0 : DIV_ROUND_UP(due - now, (u64)NS_PER_MS);
 }
 
 static bool wants_checkpoint(const struct jnl *j)

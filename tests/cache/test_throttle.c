@@ -137,14 +137,18 @@ START_TEST(at_the_hard_limit_a_writer_waits_until_there_is_room)
 }
 END_TEST
 
-START_TEST(a_limit_held_by_failed_sectors_alone_is_eio)
+START_TEST(a_limit_held_by_failed_sectors_alone_is_their_error)
 {
-	begin();
-	dirty_sectors(0, 1638);
-	write_back(2000, -EIO);
-	ck_assert_uint_eq(throttle_error_sectors(), 1638);
-	ck_assert_int_eq(cache_throttle(&map, 1), -EIO);
-	finish(&map);
+	static const int errors[] = { -EIO, -ENOSPC };
+
+	for (unsigned i = 0; i < ARRAY_LEN(errors); i++) {
+		begin();
+		dirty_sectors(0, 1638);
+		write_back(2000, errors[i]);
+		ck_assert_uint_eq(throttle_error_sectors(), 1638);
+		ck_assert_int_eq(cache_throttle(&map, 1), errors[i]);
+		finish(&map);
+	}
 }
 END_TEST
 
@@ -293,7 +297,7 @@ int main(void)
 	check_add(s, near_the_hard_limit_writers_pause_longer_than_near_the_set_point);
 	check_add(s, small_writes_collect_their_pauses);
 	check_add(s, at_the_hard_limit_a_writer_waits_until_there_is_room);
-	check_add(s, a_limit_held_by_failed_sectors_alone_is_eio);
+	check_add(s, a_limit_held_by_failed_sectors_alone_is_their_error);
 	check_add(s, a_write_larger_than_the_limit_passes_when_nothing_is_dirty);
 	check_add(s, metadata_is_not_throttled);
 	check_add(s, an_allocation_waits_until_writeback_makes_something_evictable);

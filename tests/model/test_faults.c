@@ -362,6 +362,8 @@ static bool run(u64 from, u64 to)
 	fault.to = to;
 	workload();
 	reached = fault.count > from;
+	if (fault.error == -ENOSPC)
+		ck_assert(!fs_readonly(g.fs));
 	no_faults();
 	if (fs_readonly(g.fs) || fault.flush)
 		verify_synced();
@@ -382,7 +384,7 @@ static void every_request(int error, int op, int kind, u64 nr)
 	for (u64 i = 0; run(i, i + nr); i++)
 		runs++;
 	printf("%u requests\n", runs);
-	ck_assert_uint_ge(runs, 8);
+	ck_assert_uint_ge(runs, kind == BLK_META ? 3 : 8);
 	rig_fini();
 }
 
@@ -407,6 +409,138 @@ END_TEST
 START_TEST(no_space_on_the_host_for_data_for_a_while_loses_nothing)
 {
 	every_request(-ENOSPC, BLK_FAULT_WRITE, BLK_DATA, 7);
+}
+END_TEST
+
+START_TEST(no_space_on_the_host_for_metadata_for_a_while_loses_nothing)
+{
+	every_request(-ENOSPC, BLK_FAULT_WRITE, BLK_META, 7);
+}
+END_TEST
+
+START_TEST(no_space_on_the_host_for_the_log_for_a_while_loses_nothing)
+{
+	every_request(-ENOSPC, BLK_FAULT_WRITE, BLK_LOG, 3);
+}
+END_TEST
+
+/* Every write of this kind fails until the workload is over. */
+static void fail_all(int error, int kind)
+{
+	fault.error = error;
+	fault.op = BLK_FAULT_WRITE;
+	fault.kind = kind;
+	rig_init(4u << 20);
+	rig_open();
+	fault.from = 0;
+	workload();
+	ck_assert_uint_gt(fault.count, 0);
+	if (error == -ENOSPC)
+		ck_assert(!fs_readonly(g.fs));
+	no_faults();
+	if (fs_readonly(g.fs))
+		verify_synced();
+	else
+		verify_all();
+	blk_close(g.dev);
+	rig_fini();
+}
+
+START_TEST(a_full_host_makes_nothing_read_only_and_all_goes_on_when_it_has_room)
+{
+	static const int kinds[] = { BLK_DATA, BLK_META, BLK_LOG, -1 };
+
+	for (unsigned i = 0; i < ARRAY_LEN(kinds); i++)
+		fail_all(-ENOSPC, kinds[i]);
+}
+END_TEST
+
+START_TEST(metadata_or_a_log_that_fails_makes_it_read_only_with_all_that_was_synced)
+{
+	fail_all(-EIO, BLK_META);
+	fail_all(-EIO, BLK_LOG);
+}
+END_TEST
+
+/* Makes files with names until one can't be made, `max` at most. How many there are. */
+static unsigned make_many(unsigned from, unsigned max, int *error)
+{
+	struct inode *ip;
+	unsigned n = from;
+	char name[32];
+
+	for (*error = 0; n < max; n++) {
+		snprintf(name, sizeof(name), "a file of many, number %u", n);
+		*error = fs_mknod(g.root, name, strlen(name), S_IFREG | 0644, 0, somebody, &ip);
+		if (*error)
+			break;
+		fs_iput(ip);
+	}
+	return n;
+}
+
+/* The trees grow while the host has no room for a node: the log holds what it can. */
+START_TEST(trees_that_grow_on_a_full_host_end_with_no_space_and_grow_on_later)
+{
+	static const int kinds[] = { BLK_META, BLK_LOG, -1 };
+	unsigned n, more;
+	char name[32];
+	int error;
+
+	fault.error = -ENOSPC;
+	fault.op = BLK_FAULT_WRITE;
+	fault.kind = kinds[_i];
+	rig_init(4u << 20);
+	rig_open();
+	fault.from = 0;
+	n = make_many(0, 20000, &error);
+	ck_assert_int_eq(error, -ENOSPC);
+	ck_assert_uint_gt(n, 300);
+	for (unsigned i = 0; i < 5; i++)
+		ck_assert_int_eq(fs_sync(g.fs), fault.kind == BLK_META ? 0 : -ENOSPC);
+	ck_assert(!fs_readonly(g.fs));
+	no_faults();
+	more = make_many(n, n + 2000, &error);
+	ck_assert_int_eq(error, 0);
+	OK(fs_sync(g.fs));
+	OK(rig_unmount());
+	assert_clean();
+	rig_mount();
+	for (unsigned i = 0; i < more; i++) {
+		snprintf(name, sizeof(name), "a file of many, number %u", i);
+		ck_assert_msg(there(g.root, name), "%s of %u, %u", name, n, more);
+	}
+	OK(rig_unmount());
+	blk_close(g.dev);
+	rig_fini();
+}
+END_TEST
+
+/* What the log says is there also if the host has no room up to the end. */
+START_TEST(an_unmount_on_a_full_host_keeps_all_that_was_synced)
+{
+	int r;
+
+	fault.error = -ENOSPC;
+	fault.op = BLK_FAULT_WRITE;
+	fault.kind = BLK_META;
+	rig_init(4u << 20);
+	rig_open();
+	fault.from = 0;
+	workload();
+	r = rig_unmount();
+	ck_assert_int_eq(r, -ENOSPC);
+	/* The mount must write what the log holds: it fails, and loses nothing either. */
+	ck_assert_int_eq(fs_mount(g.dev, &(struct fs_opts){ .commit_ms = 1000 }, &g.fs), -ENOSPC);
+	no_faults();
+	rig_mount();
+	for (unsigned i = 0; i < FILES; i++)
+		if (g.file[i].ino && g.file[i].synced)
+			verify_file(&g.file[i]);
+	OK(rig_unmount());
+	assert_clean();
+	blk_close(g.dev);
+	rig_fini();
 }
 END_TEST
 
@@ -586,11 +720,22 @@ END_TEST
 int main(void)
 {
 	Suite *s = suite_create("faults");
+	TCase *tc;
 
 	check_add_slow(s, an_error_of_any_one_request_leaves_nothing_half_done, 300);
 	check_add_slow(s, data_writes_that_fail_for_a_while_lose_nothing, 300);
 	check_add_slow(s, no_space_on_the_host_at_any_write_leaves_nothing_half_done, 300);
 	check_add_slow(s, no_space_on_the_host_for_data_for_a_while_loses_nothing, 300);
+	check_add_slow(s, no_space_on_the_host_for_metadata_for_a_while_loses_nothing, 300);
+	check_add_slow(s, no_space_on_the_host_for_the_log_for_a_while_loses_nothing, 300);
+	check_add_slow(s, a_full_host_makes_nothing_read_only_and_all_goes_on_when_it_has_room, 60);
+	check_add(s, metadata_or_a_log_that_fails_makes_it_read_only_with_all_that_was_synced);
+	tc = tcase_create("trees_that_grow_on_a_full_host_end_with_no_space_and_grow_on_later");
+	tcase_add_loop_test(tc, trees_that_grow_on_a_full_host_end_with_no_space_and_grow_on_later,
+			    0, 3);
+	tcase_set_timeout(tc, 60);
+	suite_add_tcase(s, tc);
+	check_add(s, an_unmount_on_a_full_host_keeps_all_that_was_synced);
 	check_add_slow(s, an_allocation_that_fails_leaves_nothing_half_done_and_loses_nothing, 300);
 	check_add_slow(s, no_memory_for_a_while_leaves_nothing_half_done_and_loses_nothing, 300);
 	check_add(s, fsync_tells_of_no_space_on_the_host_every_time_until_it_is_written);
