@@ -59,7 +59,7 @@ NORETURN static void die(const siginfo_t *si)
 	abort();
 }
 
-static void on_sigbus(int sig UNUSED, siginfo_t *si, void *context UNUSED)
+static void on_sigbus(int sig UNUSED, siginfo_t *si, void *context)
 {
 	int saved = errno;
 
@@ -70,7 +70,7 @@ static void on_sigbus(int sig UNUSED, siginfo_t *si, void *context UNUSED)
 	errno = saved;
 	if (si->si_code == BUS_MCEERR_AO)
 		return;
-	mem_guard_leave();
+	mem_guard_leave(context);
 	die(si);
 }
 
@@ -106,7 +106,7 @@ static void *memerr_main(void *arg UNUSED)
 
 int memerr_start(void)
 {
-	struct sigaction sa = { .sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO | SA_NODEFER };
+	struct sigaction sa = { .sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO };
 	int err;
 
 	memerr.event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

@@ -14,8 +14,10 @@
 #include "mem/bad.h"
 
 #include <setjmp.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <ucontext.h>
 
 #include "base/bitmap.h"
 #include "base/err.h"
@@ -122,7 +124,7 @@ int mem_guarded(void (*fn)(void *arg), void *arg)
 	sigjmp_buf env;
 
 	ASSERT(!guard);
-	/* The handler runs with the signal unblocked, so there is no mask to restore. */
+	/* The mask is restored by who leaves: saving it here would be a system call. */
 	if (sigsetjmp(env, 0)) {
 		guard = NULL;
 		return -EHWPOISON;
@@ -135,10 +137,14 @@ int mem_guarded(void (*fn)(void *arg), void *arg)
 	return 0;
 }
 
-void mem_guard_leave(void)
+void mem_guard_leave(const void *context)
 {
-	if (guard)
-		siglongjmp(*guard, 1);
+	const ucontext_t *before = context;
+
+	if (!guard)
+		return;
+	pthread_sigmask(SIG_SETMASK, &before->uc_sigmask, NULL);
+	siglongjmp(*guard, 1);
 }
 
 struct copy {

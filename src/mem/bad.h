@@ -55,8 +55,11 @@ int mem_guarded(void (*fn)(void *arg), void *arg);
 /* Copies and clears sector by sector in ascending order: behind the bad one nothing is changed. */
 int mem_copy(void *to, const void *from, size_t len);
 int mem_zero(void *to, size_t len);
-/* For the signal handler: leaves the guard that this thread is in. Returns if it is in none. */
-void mem_guard_leave(void);
+/*
+ * For the signal handler, with its third argument: leaves the guard that this thread is in, with the
+ * signal mask from before. Returns if it is in none.
+ */
+void mem_guard_leave(const void *context);
 
 /* For mem.c. */
 int bad_init(u32 nr_frames);
