@@ -56,8 +56,8 @@ int mem_guarded(void (*fn)(void *arg), void *arg);
 int mem_copy(void *to, const void *from, size_t len);
 int mem_zero(void *to, size_t len);
 /*
- * For the signal handler, with its third argument: leaves the guard that this thread is in, with the
- * signal mask from before. Returns if it is in none.
+ * For the signal handler, with its third argument: leaves the guard that this thread is in, with
+ * the signal mask from before. Returns if it is in none.
  */
 void mem_guard_leave(const void *context);
 
