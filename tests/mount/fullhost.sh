@@ -53,7 +53,7 @@ END
 }
 
 for mode in daemon kernel; do
-	check "cache=$mode: an image larger than its host" make_image "$img" 1G -J 4m -f || t_done
+	check "cache=$mode: an image larger than its host" make_image "$img" 1G -J 1m -f || t_done
 	check "cache=$mode: it mounts" mount_fs "$img" "$mnt" -o cache=$mode,commit=1,cache_size=16m || t_done
 	mkdir "$mnt/small" "$mnt/large"
 	fill_host 2048
