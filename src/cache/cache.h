@@ -262,6 +262,7 @@ unsigned cache_readahead(struct mapping *m, struct readahead *ra, u64 sector, u3
  * the error (-EIO, -ENOSPC) of the sectors whose writes fail when they hold the dirty limit.
  */
 int cache_throttle(struct mapping *m, u32 nr);
+void cache_note_write_error(int error); /* writeback of data failed, for whatever reason */
 bool cache_over_background(void);
 u32 cache_throttled(void);       /* writers that are paused now */
 u64 cache_dirty_bytes(void);

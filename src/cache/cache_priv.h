@@ -182,7 +182,6 @@ void reclaim_init(const struct cache_config *cfg);
 void throttle_init(const struct cache_config *cfg, u64 sectors);
 void throttle_add_dirty(s64 sectors);    /* of data; dirty or in flight */
 void throttle_add_error(s64 sectors);
-void throttle_note_error(int error);        /* of the latest write of data that failed */
 void throttle_note_written(u32 sectors);
 u64 throttle_error_sectors(void);
 

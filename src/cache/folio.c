@@ -266,7 +266,7 @@ static void range_failed(struct folio *f, u32 first, u32 nr, int error)
 	__atomic_store_n(&m->error_seq, m->error_seq + 1, __ATOMIC_RELEASE);
 	rwlock_unlock(&m->lock);
 	if (!m->metadata)
-		throttle_note_error(error);
+		cache_note_write_error(error);
 	count_dirty(f, state_mark_dirty(f, first, nr));
 	/* A holder of the folio lock may have taken the tag away just before: always. */
 	retag(m, f, true);

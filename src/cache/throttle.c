@@ -30,12 +30,16 @@
 #define WAKE_NS (5 * NS_PER_MS)     /* flushers are woken no more often */
 #define PAUSE_MAX_NS (CACHE_THROTTLE_MAX_MS * NS_PER_MS)
 #define SLICE_MS 50u
+/* At the hard limit, while writeback fails and writes nothing. */
+#define STUCK_NS (3 * NS_PER_SEC)
 
 static struct {
 	u64 background, hard;      /* sectors; set once */
 	s64 dirty;                 /* sectors dirty or in flight; all below are atomic */
 	s64 error;                 /* sectors whose last write failed */
-	int why;                   /* the latest of their errors */
+	int why;                   /* the latest error of writeback */
+	u32 failures;              /* times that writeback failed */
+	u64 progress;              /* sectors written */
 	u64 rate;                  /* sectors a second */
 	u64 window_start_ns, window_written;
 	u64 woken_ns;
@@ -93,9 +97,10 @@ void throttle_add_error(s64 sectors)
 		__atomic_fetch_add(&th.error, sectors, __ATOMIC_RELAXED);
 }
 
-void throttle_note_error(int error)
+void cache_note_write_error(int error)
 {
 	__atomic_store_n(&th.why, error, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&th.failures, 1, __ATOMIC_RELAXED);
 }
 
 u64 throttle_error_sectors(void)
@@ -117,6 +122,7 @@ void throttle_note_written(u32 sectors)
 	u64 start = __atomic_load_n(&th.window_start_ns, __ATOMIC_RELAXED), now = now_ns();
 	u64 rate, old;
 
+	__atomic_fetch_add(&th.progress, sectors, __ATOMIC_RELAXED);
 	if (now - start < WINDOW_NS)
 		return;
 	if (!__atomic_compare_exchange_n(&th.window_start_ns, &start, now, false, __ATOMIC_RELAXED,
@@ -211,15 +217,45 @@ static void pause_end(struct mapping *m)
 	__atomic_fetch_sub(&th.paused, 1, __ATOMIC_RELAXED);
 }
 
+/* What a waiter at the hard limit has seen. */
+struct hope {
+	u64 progress, since_ns;
+	u32 failures;
+};
+
+static void hope_renew(struct hope *h)
+{
+	h->progress = __atomic_load_n(&th.progress, __ATOMIC_RELAXED);
+	h->failures = __atomic_load_n(&th.failures, __ATOMIC_RELAXED);
+	h->since_ns = now_ns();
+}
+
+/*
+ * Not all that can't be written is known by its sectors: a place or a handle may be missing. So
+ * the error also comes when for a while writeback has failed, and written nothing.
+ */
+static bool is_hopeless(struct hope *h)
+{
+	if (throttle_error_sectors() >= dirty_now())
+		return true;
+	if (h->progress != __atomic_load_n(&th.progress, __ATOMIC_RELAXED))
+		hope_renew(h);
+	return h->failures != __atomic_load_n(&th.failures, __ATOMIC_RELAXED) &&
+	       now_ns() - h->since_ns >= STUCK_NS;
+}
+
 static int wait_below_hard(struct mapping *m, u32 nr)
 {
+	struct hope hope;
+
+	hope_renew(&hope);
 	for (;;) {
 		u64 epoch = reclaim_epoch();
 		int err = m->ops->no_writeback ? m->ops->no_writeback(m) : 0;
 
 		if (err || !over_hard(nr))
 			return err;
-		if (throttle_error_sectors() >= dirty_now())
+		if (is_hopeless(&hope))
 			return __atomic_load_n(&th.why, __ATOMIC_RELAXED);
 		reclaim_want_writeback();
 		reclaim_wait_ms(epoch, SLICE_MS);

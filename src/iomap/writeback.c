@@ -411,6 +411,11 @@ static int wb_inline(struct iomap_wb *w, struct folio *folio, u64 size)
 	if (!r) {
 		folio_clear_dirty(folio, 0, 1);
 		stat_inc(STAT_WRITEBACK_SECTORS);
+	} else if (r != -EAGAIN && r != -ENOMEM) {
+		/* As a write that the device refused: its error is that of the sector. */
+		folio_begin_writeback(folio, 1);
+		folio_clear_dirty(folio, 0, 1);
+		folio_end_writeback(folio, 0, 1, r);
 	}
 	return r;
 }

@@ -411,12 +411,15 @@ static int checkpoint_rounds(struct jnl *j, struct snap *s, u64 max_used, u64 ma
 /* What could not be written to its place stays in the log and is tried again. */
 static int note_kept(struct jnl *j, int error)
 {
-	if (error)
-		log_err("journal: a checkpoint can't write everything to its place: %s; it stays "
-			"in the log, tried again", err_text(error));
+	bool first;
+
 	mutex_lock(&j->lock);
+	first = error && !j->retry_ns;
 	j->retry_ns = error ? now_ns() + RETRY_MS * NS_PER_MS : 0;
 	mutex_unlock(&j->lock);
+	if (first)
+		log_err("journal: a checkpoint can't write everything to its place: %s; it stays "
+			"in the log, tried again", err_text(error));
 	return error;
 }
 

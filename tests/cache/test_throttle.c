@@ -152,6 +152,29 @@ START_TEST(a_limit_held_by_failed_sectors_alone_is_their_error)
 }
 END_TEST
 
+/* Some sectors have no place on the disk, and so no error of their own. */
+START_TEST(a_limit_held_while_writeback_fails_and_writes_nothing_is_an_error)
+{
+	pthread_t thread;
+	int result = 0;
+
+	begin();
+	dirty_sectors(0, 1638);
+	write_back(1600, -ENOSPC);
+	ck_assert_uint_lt(throttle_error_sectors(), 1638);
+	ck_assert_int_eq(pthread_create(&thread, NULL, throttled_writer, &result), 0);
+	while (!cache_throttled())
+		sleep_ns(NS_PER_MS);
+	while (cache_throttled()) {
+		cache_note_write_error(-ENOSPC);
+		sleep_ns(100 * NS_PER_MS);
+	}
+	pthread_join(thread, NULL);
+	ck_assert_int_eq(result, -ENOSPC);
+	finish(&map);
+}
+END_TEST
+
 START_TEST(a_write_larger_than_the_limit_passes_when_nothing_is_dirty)
 {
 	begin();
@@ -298,6 +321,7 @@ int main(void)
 	check_add(s, small_writes_collect_their_pauses);
 	check_add(s, at_the_hard_limit_a_writer_waits_until_there_is_room);
 	check_add(s, a_limit_held_by_failed_sectors_alone_is_their_error);
+	check_add(s, a_limit_held_while_writeback_fails_and_writes_nothing_is_an_error);
 	check_add(s, a_write_larger_than_the_limit_passes_when_nothing_is_dirty);
 	check_add(s, metadata_is_not_throttled);
 	check_add(s, an_allocation_waits_until_writeback_makes_something_evictable);

@@ -159,6 +159,8 @@ static int fake_inline_write(struct iomap_file *file, const void *data, u64 size
 	struct fakefile *f = fake_of(file);
 
 	ASSERT(!under_way);
+	if (f->inline_error)
+		return f->inline_error;
 	memcpy(f->inline_data, data, size);
 	f->inline_len = (u32)size;
 	return 0;

@@ -25,6 +25,7 @@ struct fakefile {
 	bool inl;
 	u8 inline_data[SECTOR_SIZE];
 	u32 inline_len;
+	int inline_error;               /* of inline_write */
 	u64 seq;
 	u64 next_disk;
 	u64 reserve_max;                /* sectors that may be reserved or placed; then -ENOSPC */

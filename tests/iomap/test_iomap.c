@@ -212,6 +212,29 @@ START_TEST(holes_take_no_cache_and_read_zero)
 }
 END_TEST
 
+START_TEST(an_inline_file_that_can_t_be_written_has_an_error_as_others_do)
+{
+	struct mapping *map = &ff.file.mapping;
+
+	setup(4u << 20, 9, 1, false);
+	ff.inl = true;
+	do_write(0, 700, 9);
+	ff.inline_error = -ENOSPC;
+	for (unsigned i = 0; i < 2; i++) {
+		ck_assert_int_eq(iomap_writeback(&ff.file, 0, UINT64_MAX, IOMAP_WB_WAIT, 0, NULL),
+				 -ENOSPC);
+		ck_assert_uint_eq(map->nr_dirty, 1);
+		ck_assert_uint_eq(map->nr_error, 1);
+		ck_assert_int_eq(map->error, -ENOSPC);
+	}
+	ff.inline_error = 0;
+	do_writeback();
+	ck_assert_int_eq(map->error, 0);
+	ck_assert_int_eq(memcmp(ff.inline_data, model, 700), 0);
+	teardown();
+}
+END_TEST
+
 START_TEST(an_inline_file_goes_through_the_same_cache)
 {
 	setup(4u << 20, 9, 1, false);
@@ -677,6 +700,7 @@ int main(void)
 	check_add(s, a_partial_write_of_unwritten_space_reads_nothing);
 	check_add(s, adjacent_sectors_of_several_folios_become_one_request);
 	check_add(s, holes_take_no_cache_and_read_zero);
+	check_add(s, an_inline_file_that_can_t_be_written_has_an_error_as_others_do);
 	check_add(s, an_inline_file_goes_through_the_same_cache);
 	check_add(s, bytes_behind_the_end_are_zero_on_disk_and_after_growing);
 	check_add(s, the_size_of_an_ioend_is_the_end_of_file_not_of_the_sector);
