@@ -236,7 +236,10 @@ static void hope_renew(struct hope *h)
  */
 static bool is_hopeless(struct hope *h)
 {
-	if (throttle_error_sectors() >= dirty_now())
+	u64 dirty = dirty_now();
+
+	/* Nothing dirty: it has just become less. */
+	if (dirty > 0 && throttle_error_sectors() >= dirty)
 		return true;
 	if (h->progress != __atomic_load_n(&th.progress, __ATOMIC_RELAXED))
 		hope_renew(h);

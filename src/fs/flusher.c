@@ -74,7 +74,8 @@ static void note_result(struct inode *ip, int r)
 	if (r)
 		ip->wb_retry_ns = now_ns() + RETRY_MS * NS_PER_MS;
 	mutex_unlock(&ip->state);
-	if (r)
+	/* Busy is no error: it is tried again. */
+	if (r && r != -EAGAIN)
 		cache_note_write_error(r);
 	if (r && !again)
 		log_err("inode %llu: data can't be written (%s); it stays in memory, tried again",
