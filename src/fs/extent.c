@@ -331,8 +331,9 @@ static int map_write(struct inode *ip, u64 pos, u64 len, struct iomap *out)
 
 	if (pos > FMT_SIZE_MAX || len > FMT_SIZE_MAX - pos)
 		return -EFBIG;
-	r = !ip->inl ? 0 :
-	    pos + len > FMT_INLINE_MAX ? inline_leave(ip) : inline_reserve(ip, pos + len);
+	r = inline_outgrow(ip, pos + len);
+	if (!r && ip->inl)
+		r = inline_reserve(ip, pos + len);
 	if (r)
 		return r;
 	r = map_look(ip, sector, out);

@@ -119,10 +119,8 @@ static int preallocate(struct inode *ip, bool keep_size, u64 pos, u64 len)
 {
 	u64 block = file_block(ip), end = pos + len;
 	struct space_counts counts;
-	int r = 0;
+	int r = inline_outgrow(ip, end);
 
-	if (ip->inl && end > FMT_INLINE_MAX)
-		r = inline_leave(ip);
 	if (!r && !ip->inl) {
 		space_counts(ip->fs->space, &counts);
 		if (len >> SECTOR_SHIFT > counts.total)

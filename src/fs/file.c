@@ -133,8 +133,11 @@ static int write_throttle(struct inode *ip, u64 pos, u64 len)
 static ssize_t write_logged(struct inode *ip, u64 pos, const void *buf, u64 len, unsigned flags,
 			    bool *logged)
 {
-	ssize_t n;
+	/* Before the hold: leaving the item may write a sector back, and would find it held. */
+	ssize_t n = inline_outgrow(ip, pos + len);
 
+	if (n)
+		return n;
 	iomap_hold(&ip->file, pos, len);
 	n = iomap_write(&ip->file, pos, buf, len);
 	if (n > 0) {

@@ -129,6 +129,7 @@ int inline_reserve(struct inode *ip, u64 end);
 void inline_unreserve(struct inode *ip);
 /* The file outgrows its item: from now on its data lives in sectors. Inode lock exclusive. */
 int inline_leave(struct inode *ip);
+int inline_outgrow(struct inode *ip, u64 end);  /* inline_leave(), if end does not fit */
 /* In a body: the item of a file that has left it gives up its inline data. */
 int inline_clear_in(struct view *v, struct inode_edit *e);
 /*

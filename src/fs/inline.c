@@ -253,6 +253,11 @@ int inline_leave(struct inode *ip)
 	return 0;
 }
 
+int inline_outgrow(struct inode *ip, u64 end)
+{
+	return ip->inl && end > FMT_INLINE_MAX ? inline_leave(ip) : 0;
+}
+
 int inline_resize(struct inode *ip, u64 size)
 {
 	struct folio *folio;

@@ -50,6 +50,27 @@ START_TEST(a_small_file_lives_in_its_item)
 }
 END_TEST
 
+START_TEST(a_synchronous_write_takes_a_file_out_of_its_item_that_was_cut_before)
+{
+	u8 sevens[5000], seen[5000] = { 0 };
+	struct inode *f;
+
+	begin("ram:64M", 4096);
+	f = new_file("f");
+	put_data(f, 0, 2000);
+	OK(fs_fsync(f, false));
+	OK(fs_truncate(f, 100));
+	memset(sevens, 7, sizeof(sevens));
+	ck_assert_int_eq(fs_write(f, 50, sevens, 5000, FS_WRITE_SYNC), 5000);
+	f = crash(f, "f");
+	ck_assert_uint_eq(fs_size(f), 5050);
+	ck_assert_int_eq(fs_read(f, 50, seen, 5000, NULL), 5000);
+	ck_assert_int_eq(memcmp(seen, sevens, 5000), 0);
+	fs_iput(f);
+	end();
+}
+END_TEST
+
 START_TEST(a_file_that_outgrows_its_item_keeps_its_bytes)
 {
 	for (u32 block = 4096; block <= 2u << 20; block *= 8) {
@@ -698,6 +719,7 @@ int main(void)
 	check_add(s, a_small_file_lives_in_its_item);
 	check_add(s, what_a_round_of_the_flusher_finds_dirty_again_has_to_get_old_first);
 	check_add(s, delayed_data_counts_as_used_before_it_is_written);
+	check_add(s, a_synchronous_write_takes_a_file_out_of_its_item_that_was_cut_before);
 	check_add(s, a_file_that_outgrows_its_item_keeps_its_bytes);
 	check_add(s, an_inline_file_that_grew_and_was_half_written_keeps_its_old_bytes);
 	check_add(s, a_file_that_shrank_and_then_left_its_item_has_its_size);
