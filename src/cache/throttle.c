@@ -154,7 +154,7 @@ static u64 pause_ns(const struct mapping *m, u64 dirty, u32 nr)
 	u64 rate = __atomic_load_n(&th.rate, __ATOMIC_RELAXED) * ratio / RATIO_ONE;
 	u64 ns = (u64)nr * NS_PER_SEC / MAX(rate, (u64)1);
 
-	return MIN_T(u64, ns * MAX(files, 1u), PAUSE_MAX_NS);
+	return MIN_T(u64, ns * files, PAUSE_MAX_NS);
 }
 
 static void wake_flushers(void)

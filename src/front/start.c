@@ -122,8 +122,8 @@ static void became_readonly(void *arg, int error)
 {
 	const struct front *fr = arg;
 
-	log_err("%s: a commit failed (%s): the file system is read-only until it is mounted again",
-		fr->opts.image, err_text(error));
+	log_err("%s: metadata can't be kept (%s): the file system is read-only until it is mounted "
+		"again", fr->opts.image, err_text(error));
 }
 
 static int start_cache(struct front *fr)

@@ -74,8 +74,7 @@ static void note_result(struct inode *ip, int r)
 	if (r)
 		ip->wb_retry_ns = now_ns() + RETRY_MS * NS_PER_MS;
 	mutex_unlock(&ip->state);
-	/* Busy is no error: it is tried again. */
-	if (r && r != -EAGAIN)
+	if (r)
 		cache_note_write_error(r);
 	if (r && !again)
 		log_err("inode %llu: data can't be written (%s); it stays in memory, tried again",

@@ -167,7 +167,7 @@ struct jnl_config {
 	/* Called by the commit thread before a periodic commit, no locks held: the file system
 	 * completes finished writes and stores changed inodes. */
 	void (*pre_commit)(void *host);
-	/* a commit failed: file system is read-only now */
+	/* metadata could not be kept: the file system is read-only now */
 	void (*on_readonly)(void *host, int error);
 };
 

@@ -423,6 +423,37 @@ START_TEST(bytes_and_requests_are_counted_by_kind)
 }
 END_TEST
 
+static int refuse_as_asked(void *arg, const struct blk_fault *f)
+{
+	(void)f;
+	return *(const int *)arg;
+}
+
+/* A medium that fails has many words for it. */
+START_TEST(errors_of_a_device_are_few)
+{
+	static const struct { int kernel, seen; } errors[] = {
+		{ -EIO, -EIO }, { -ENODATA, -EIO }, { -EILSEQ, -EIO }, { -ETIMEDOUT, -EIO },
+		{ -EREMOTEIO, -EIO }, { -ENOSPC, -ENOSPC }, { -EDQUOT, -ENOSPC },
+		{ -ENOMEM, -ENOMEM }, { -EROFS, -EROFS },
+	};
+	u8 *buf = t_buf(1);
+	int error;
+
+	dev = t_open(_i);
+	blk_fault_set(dev, refuse_as_asked, &error);
+	for (unsigned i = 0; i < ARRAY_LEN(errors); i++) {
+		error = errors[i].kernel;
+		ck_assert_int_eq(blk_read(dev, 0, buf, 1, BLK_DATA), errors[i].seen);
+		ck_assert_int_eq(blk_write(dev, 0, buf, 1, BLK_DATA), errors[i].seen);
+		ck_assert_int_eq(blk_prealloc(dev, 0, 1), errors[i].seen);
+		ck_assert_int_eq(blk_flush(dev), -EIO);
+	}
+	blk_close(dev);
+	free(buf);
+}
+END_TEST
+
 static int refuse_all(void *arg, const struct blk_fault *f)
 {
 	++*(unsigned *)arg;
@@ -520,6 +551,7 @@ int main(void)
 	ADD(discard_leaves_the_neighbours, T_NR_BACKENDS);
 	ADD(preallocation_keeps_content, T_NR_BACKENDS);
 	ADD(bytes_and_requests_are_counted_by_kind, T_NR_BACKENDS);
+	ADD(errors_of_a_device_are_few, T_NR_BACKENDS);
 	ADD(every_operation_can_be_made_to_fail, T_NR_BACKENDS);
 	ADD(a_file_that_became_shorter_gives_an_error_not_zeroes, 2);
 	ADD(registered_memory_is_used_for_device_io, 1);

@@ -285,6 +285,33 @@ START_TEST(what_is_closed_is_not_accepted_a_second_time)
 }
 END_TEST
 
+static int unreadable(void *arg, const struct blk_fault *f)
+{
+	u64 bad = *(const u64 *)arg;
+	bool hit = f->sector <= bad && bad < f->sector + f->nr;
+
+	return hit && f->op == BLK_FAULT_READ ? -ENODATA : 0;
+}
+
+START_TEST(a_sector_of_an_open_intent_that_can_t_be_read_costs_itself_alone)
+{
+	struct inode *f = begin(NULL);
+	u64 bad = find(1, 5);
+
+	tag(2);
+	ck_assert_int_eq(fs_write(f, 0, data, sizeof(data), 0), sizeof(data));
+	OK(iomap_writeback(&f->file, 0, INT64_MAX, IOMAP_WB_WAIT, 0, NULL));
+	OK(blk_flush(b.dev));
+	blk_fault_set(b.dev, unreadable, &bad);
+	f = again(f, true);
+	for (u32 i = 0; i < NR; i++)
+		ck_assert_int_eq(read_one(f, i), i == 5 ? -EIO : 0);
+	blk_fault_set(b.dev, NULL, NULL);
+	fs_iput(f);
+	box_close(&b);
+}
+END_TEST
+
 START_TEST(an_open_intent_outlives_checkpoints)
 {
 	struct inode *f = begin(NULL);
@@ -420,6 +447,7 @@ int main(void)
 	check_add(s, after_a_crash_an_fsynced_overwrite_is_new_and_verified);
 	check_add(s, recovery_takes_the_old_contents_too_and_sums_only_what_is_torn);
 	check_add(s, what_is_closed_is_not_accepted_a_second_time);
+	check_add(s, a_sector_of_an_open_intent_that_can_t_be_read_costs_itself_alone);
 	check_add(s, an_open_intent_outlives_checkpoints);
 	check_add(s, an_overwrite_that_fails_leaves_its_sectors_bad_on_disk_and_good_in_memory);
 	check_add(s, an_overwrite_that_fails_once_is_written_later);

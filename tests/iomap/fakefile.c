@@ -1,9 +1,12 @@
 /* The mapping operations of a fake file; see fakefile.h. */
 #include "fakefile.h"
 
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/err.h"
+#include "check_main.h"
 #include "format/format.h"
 
 /* Writes that this thread has begun and not ended. With any of them it may not block on others. */
@@ -287,6 +290,22 @@ static const struct iomap_ops fake_ops = {
 	.write_begin = fake_write_begin,
 	.ioend = fake_ioend,
 };
+
+struct blk_dev *fake_disk(u64 cache_bytes)
+{
+	struct cache_config cfg = { .bytes = cache_bytes, .max_order = 9 };
+	struct blk_opts opts = { .size = FAKE_DISK_SECTORS * SECTOR_SIZE };
+	char path[] = "fake_disk.XXXXXX";
+	struct blk_dev *dev;
+	int fd = mkstemp(path);
+
+	ck_assert_int_ge(fd, 0);
+	close(fd);
+	ck_assert_int_eq(cache_init(&cfg), 0);
+	ck_assert_int_eq(blk_open(path, BLK_RDWR | BLK_CREATE | BLK_TRUNCATE, &opts, &dev), 0);
+	unlink(path);
+	return dev;
+}
 
 void fake_init(struct fakefile *f, struct blk_dev *dev, u32 block, bool scatter)
 {

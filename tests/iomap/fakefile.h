@@ -43,6 +43,8 @@ struct fakefile {
 	u32 rnd;
 };
 
+/* A cache of so many bytes, and a disk in a file that is gone when it is closed. */
+struct blk_dev *fake_disk(u64 cache_bytes);
 void fake_init(struct fakefile *f, struct blk_dev *dev, u32 block, bool scatter);
 void fake_fini(struct fakefile *f);
 /*

@@ -31,16 +31,7 @@ static u8 *random_bytes(void)
 /* 8 MiB, written and out of the cache. */
 static void setup(bool scatter)
 {
-	struct cache_config cfg = { .bytes = 64u << 20, .max_order = 9 };
-	struct blk_opts opts = { .size = FAKE_DISK_SECTORS * SECTOR_SIZE };
-	char path[] = "ahead_test.XXXXXX";
-	int fd = mkstemp(path);
-
-	ck_assert_int_ge(fd, 0);
-	close(fd);
-	ck_assert_int_eq(cache_init(&cfg), 0);
-	ck_assert_int_eq(blk_open(path, BLK_RDWR | BLK_CREATE | BLK_TRUNCATE, &opts, &dev), 0);
-	unlink(path);
+	dev = fake_disk(64u << 20);
 	fake_init(&ff, dev, 1, scatter);
 	model = random_bytes();
 	buf = malloc(SIZE);

@@ -44,16 +44,7 @@ static int watch(void *arg UNUSED, const struct blk_fault *f)
 
 static void setup(void)
 {
-	struct cache_config cfg = { .bytes = 32u << 20, .max_order = 9 };
-	struct blk_opts opts = { .size = FAKE_DISK_SECTORS * SECTOR_SIZE };
-	char path[] = "files_test.XXXXXX";
-	int fd = mkstemp(path);
-
-	ck_assert_int_ge(fd, 0);
-	close(fd);
-	ck_assert_int_eq(cache_init(&cfg), 0);
-	ck_assert_int_eq(blk_open(path, BLK_RDWR | BLK_CREATE | BLK_TRUNCATE, &opts, &dev), 0);
-	unlink(path);
+	dev = fake_disk(32u << 20);
 	blk_fault_set(dev, watch, NULL);
 	model = malloc(FAKE_SECTORS * SECTOR_SIZE);
 	for (u32 i = 0; i < FAKE_SECTORS * SECTOR_SIZE; i++)

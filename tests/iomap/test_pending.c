@@ -49,16 +49,7 @@ static void done(struct iomap_pending *p)
 /* nr sectors with blocks of one, written and out of the cache. */
 static void setup(u32 nr)
 {
-	struct cache_config cfg = { .bytes = 4u << 20, .max_order = 9 };
-	struct blk_opts opts = { .size = FAKE_DISK_SECTORS * SECTOR_SIZE };
-	char path[] = "pending_test.XXXXXX";
-	int fd = mkstemp(path);
-
-	ck_assert_int_ge(fd, 0);
-	close(fd);
-	ck_assert_int_eq(cache_init(&cfg), 0);
-	ck_assert_int_eq(blk_open(path, BLK_RDWR | BLK_CREATE | BLK_TRUNCATE, &opts, &dev), 0);
-	unlink(path);
+	dev = fake_disk(4u << 20);
 	fake_init(&ff, dev, 1, false);
 	model = malloc(SECTORS * SECTOR_SIZE);
 	for (u32 i = 0; i < SECTORS * SECTOR_SIZE; i++)

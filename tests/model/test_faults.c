@@ -424,8 +424,8 @@ START_TEST(no_space_on_the_host_for_the_log_for_a_while_loses_nothing)
 }
 END_TEST
 
-/* Every write of this kind fails until the workload is over. */
-static void fail_all(int error, int kind)
+/* Every write of this kind fails, until no_faults(). */
+static void rig_failing(int error, int kind)
 {
 	fault.error = error;
 	fault.op = BLK_FAULT_WRITE;
@@ -433,6 +433,11 @@ static void fail_all(int error, int kind)
 	rig_init(4u << 20);
 	rig_open();
 	fault.from = 0;
+}
+
+static void fail_all(int error, int kind)
+{
+	rig_failing(error, kind);
 	workload();
 	ck_assert_uint_gt(fault.count, 0);
 	if (error == -ENOSPC)
@@ -487,12 +492,7 @@ START_TEST(trees_that_grow_on_a_full_host_end_with_no_space_and_grow_on_later)
 	char name[32];
 	int error;
 
-	fault.error = -ENOSPC;
-	fault.op = BLK_FAULT_WRITE;
-	fault.kind = kinds[_i];
-	rig_init(4u << 20);
-	rig_open();
-	fault.from = 0;
+	rig_failing(-ENOSPC, kinds[_i]);
 	n = make_many(0, 20000, &error);
 	ck_assert_int_eq(error, -ENOSPC);
 	ck_assert_uint_gt(n, 300);
@@ -521,12 +521,7 @@ START_TEST(an_unmount_on_a_full_host_keeps_all_that_was_synced)
 {
 	int r;
 
-	fault.error = -ENOSPC;
-	fault.op = BLK_FAULT_WRITE;
-	fault.kind = BLK_META;
-	rig_init(4u << 20);
-	rig_open();
-	fault.from = 0;
+	rig_failing(-ENOSPC, BLK_META);
 	workload();
 	r = rig_unmount();
 	ck_assert_int_eq(r, -ENOSPC);
