@@ -21,7 +21,10 @@ struct follow {
 };
 
 void follow_init(struct follow *f, bool on);
-/* A request of pid (0: of the kernel) was received; queued: nobody had to wait for it. */
+/*
+ * A request of pid (0: of the kernel) was received; queued: nobody had to wait for it, or it waits
+ * for the disk.
+ */
 void follow_request(struct follow *f, u32 pid, bool queued, u64 now_ns);
 /* The CPU on which a thread runs or ran last, -errno. */
 int follow_cpu_of(u32 pid);

@@ -247,7 +247,7 @@ void intents_free(struct jnl *j);
 /* Logs again what is open and older than transaction `seq`, durably. No locks; checkpoint only. */
 int intents_carry(struct jnl *j, u64 seq);
 
-/* ---- view.c ---- */
+/* ---- view.c, run.c ---- */
 /* Logs the whole buffer, changed or not; counts as an edit. */
 int view_log_whole(struct view *v, u64 addr, enum fmt_kind kind);
 /*
