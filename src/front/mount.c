@@ -18,7 +18,6 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
-#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -36,14 +35,12 @@ struct mount {
 
 int mount_check_target(const char *point)
 {
-	struct statfs fs;
 	struct stat st;
 
+	if (mountinfo_is_dead(point))
+		return -ENOTCONN;
 	if (stat(point, &st))
 		return -errno;
-	/* The kernel may still know the attributes of a dead mount; this it has to ask for. */
-	if (statfs(point, &fs) && errno == ENOTCONN)
-		return -ENOTCONN;
 	return S_ISDIR(st.st_mode) ? 0 : -ENOTDIR;
 }
 

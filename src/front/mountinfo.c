@@ -5,13 +5,21 @@
  * 1. A line is: id parent MAJ:MIN root point options [tags...] - type source superoptions. Blanks,
  *    tabs, newlines and backslashes in names are written as three octal digits after a backslash.
  * 2. Of several mounts at one place the last line is the one that is seen.
+ * 3. While the descriptors and rings of a daemon that has ended are closed, which goes on for some
+ *    milliseconds after the process is gone, requests end with ECONNABORTED or ECANCELED; after it
+ *    with ENOTCONN. The first two say no more than "ask again": an unmount by force aborts too.
  */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/vfs.h>
+#include <unistd.h>
 
 #include "front/mountinfo.h"
+
+#define DEAD_TRIES 200
+#define DEAD_PAUSE_US 5000
 
 typedef bool (*match_fn)(const struct mountinfo *m, const char *path);
 
@@ -127,4 +135,18 @@ int mountinfo_of_image(const char *image, struct mountinfo *out)
 bool mountinfo_is_foliofs(const struct mountinfo *m)
 {
 	return strcmp(m->type, "fuse.foliofs") == 0 || strcmp(m->type, "fuseblk.foliofs") == 0;
+}
+
+bool mountinfo_is_dead(const char *path)
+{
+	struct statfs fs;
+
+	for (int i = 0; i < DEAD_TRIES && statfs(path, &fs); i++) {
+		if (errno == ENOTCONN)
+			return true;
+		if (errno != ECONNABORTED && errno != ECANCELED)
+			return false;
+		usleep(DEAD_PAUSE_US);
+	}
+	return false;
 }

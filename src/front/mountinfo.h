@@ -27,5 +27,11 @@ int mountinfo_over(const char *path, struct mountinfo *out);
 /* A mount of this image by FolioFS. -ENOENT. */
 int mountinfo_of_image(const char *image, struct mountinfo *out);
 bool mountinfo_is_foliofs(const struct mountinfo *m);
+/*
+ * Is this path on a FUSE mount whose daemon has ended? The only one here that asks the mount: the
+ * kernel may still know the attributes of a dead mount, but how much space there is it has to ask
+ * for. It answers at once when the daemon is gone, and as soon as the daemon is when it is ending.
+ */
+bool mountinfo_is_dead(const char *path);
 
 #endif

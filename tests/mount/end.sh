@@ -66,4 +66,36 @@ check_says 'dead mount' 'and says so'
 check 'replace_stale mounts over it' timeout 30 "$FOLIOFS" "$img" "$mnt" -o replace_stale
 check_equal ctl "$(cat "$mnt/f")" 'what was there is there'
 check 'and unmounts' timeout 60 "$CTL" umount "$mnt"
+
+# A request that waits when the last descriptor of the connection is closed ends with another error
+# than later ones.
+in_statfs()
+{
+	read -r nr _ <"/proc/$1/syscall" && [ "$nr" = 137 ]
+}
+
+killed_while_asked()
+{
+	local status asks daemon=${T_PIDS[$mnt]}
+	kill -STOP "$daemon"
+	"$@" &
+	asks=$!
+	wait_until 20 in_statfs $asks || echo 'it never asked'
+	kill -9 "$daemon"
+	wait "$daemon" 2>/dev/null
+	unset "T_PIDS[$mnt]"
+	wait $asks
+	status=$?
+	detach "$mnt"
+	return $status
+}
+
+check 'it mounts again' mount_fs "$img" "$mnt"
+check_fails 32 'a mount whose daemon ends while it is asked is refused as a dead one' \
+	killed_while_asked "$FOLIOFS" "$img" "$mnt"
+check_says 'Transport endpoint is not connected' 'and the message says so'
+check 'and again' mount_fs "$img" "$mnt"
+check_fails 1 'foliofsctl recognises a mount whose daemon ends while it is asked' \
+	killed_while_asked "$CTL" stats "$mnt"
+check_says 'dead mount' 'and says so'
 t_done

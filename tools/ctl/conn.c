@@ -10,27 +10,18 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "base/err.h"
 #include "ctl.h"
 #include "foliofs/control.h"
 
-/* The kernel may remember names and attributes of a dead mount, but not how much space there is. */
-static bool is_dead(const char *path)
-{
-	struct statfs fs;
-
-	return statfs(path, &fs) != 0 && errno == ENOTCONN;
-}
-
 int ctl_find_mount(const char *path, struct mountinfo *out)
 {
 	char *full;
 	int err;
 
-	if (is_dead(path))
+	if (mountinfo_is_dead(path))
 		return ctl_fail("%s is a dead mount: its daemon has ended; 'fusermount3 -uz %s' "
 				"removes it", path, path);
 	full = realpath(path, NULL);
