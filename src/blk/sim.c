@@ -32,14 +32,14 @@ struct sim_dev *sim_of(struct blk_dev *dev)
 
 /* -------------------------------------------------------------------- pages */
 
-static bool is_owned(const struct sim_pages *p, u64 i)
+bool sim_pages_is_own(const struct sim_pages *p, u64 i)
 {
 	return p->owned[i / 64] >> (i % 64) & 1;
 }
 
 static void disown(struct sim_pages *p, u64 i)
 {
-	if (!is_owned(p, i))
+	if (!sim_pages_is_own(p, i))
 		return;
 	free((u8 *)(uintptr_t)p->page[i]);
 	p->owned[i / 64] &= ~(1ull << (i % 64));
@@ -49,7 +49,7 @@ u8 *sim_pages_own(struct sim_pages *p, u64 i)
 {
 	u8 *own;
 
-	if (is_owned(p, i))
+	if (sim_pages_is_own(p, i))
 		return (u8 *)(uintptr_t)p->page[i];
 	own = malloc(SECTOR_SIZE);
 	if (!own)
@@ -283,6 +283,7 @@ static void sim_close(struct blk_dev *dev)
 	for (size_t i = 0; i < s->nr_kept; i++)
 		free(s->kept[i]);
 	free(s->kept);
+	free(s->mixed);
 	pages_fini(&s->now);
 	mutex_fini(&s->lock);
 	free(s);
@@ -296,7 +297,7 @@ static const struct blk_backend sim_ops = {
 	.close = sim_close,
 };
 
-static size_t count_owned(const struct sim_pages *p)
+size_t sim_pages_nr_own(const struct sim_pages *p)
 {
 	size_t nr = 0;
 
@@ -325,7 +326,7 @@ int sim_start_recording(struct sim_dev *s)
 	size_t bytes = s->now.sectors * sizeof(*s->start);
 
 	s->start = malloc(bytes);
-	s->kept = calloc(count_owned(&s->now) + 1, sizeof(*s->kept));
+	s->kept = calloc(sim_pages_nr_own(&s->now) + 1, sizeof(*s->kept));
 	if (!s->start || !s->kept)
 		return -ENOMEM;
 	memcpy(s->start, s->now.page, bytes);

@@ -90,4 +90,10 @@ void sim_cutter_free(struct sim_cutter *c);
  */
 int sim_image(struct sim_cutter *c, const struct sim_spec *spec, bool record, struct blk_dev **out);
 
+/*
+ * The sectors of an image that were mixtures when it was made: units of several contents, and the
+ * whole neither what was flushed there nor what any write brought. The image keeps the array.
+ */
+size_t sim_mixed(struct blk_dev *image, const u64 **sectors);
+
 #endif

@@ -220,6 +220,61 @@ static int apply(struct sim_pages *p, const struct sim_dev *s, const struct sim_
 	return err;
 }
 
+/* ------------------------------------------------------------------- mixtures */
+
+static bool same_page(const u8 *a, const u8 *b)
+{
+	static const u8 zeroes[SECTOR_SIZE];
+
+	return !memcmp(a ? a : zeroes, b ? b : zeroes, SECTOR_SIZE);
+}
+
+/* Is the sector neither what it was nor what one of the events brought? */
+static bool is_mixed(const struct sim_cutter *c, const struct sim_dev *image,
+		     const struct choice *kept, u64 sector)
+{
+	const u8 *now = image->now.page[sector];
+
+	if (same_page(now, c->base[sector]))
+		return false;
+	for (size_t k = 0; k < kept->nr; k++) {
+		const struct sim_event *ev = &c->sim->events[kept->index[k]];
+
+		if (sector - ev->sector < ev->nr &&
+		    same_page(now, event_page(ev, sector - ev->sector)))
+			return false;
+	}
+	return true;
+}
+
+/* Only torn sectors have pages of their own. */
+static int note_mixed(const struct sim_cutter *c, struct sim_dev *image, const struct choice *kept)
+{
+	size_t nr = sim_pages_nr_own(&image->now);
+
+	if (!nr)
+		return 0;
+	image->mixed = malloc(nr * sizeof(*image->mixed));
+	if (!image->mixed)
+		return -ENOMEM;
+	for (u64 i = 0; nr; i++) {
+		if (!sim_pages_is_own(&image->now, i))
+			continue;
+		nr--;
+		if (is_mixed(c, image, kept, i))
+			image->mixed[image->nr_mixed++] = i;
+	}
+	return 0;
+}
+
+size_t sim_mixed(struct blk_dev *image, const u64 **sectors)
+{
+	*sectors = sim_of(image)->mixed;
+	return sim_of(image)->nr_mixed;
+}
+
+/* -------------------------------------------------------------------- an image */
+
 int sim_image(struct sim_cutter *c, const struct sim_spec *spec, bool record, struct blk_dev **out)
 {
 	struct sim_dev *s = c->sim, *image;
@@ -236,6 +291,8 @@ int sim_image(struct sim_cutter *c, const struct sim_spec *spec, bool record, st
 	err = sim_make(s->now.sectors, s->dev.logical_size, c->base, &image);
 	if (!err) {
 		err = apply(&image->now, s, spec, &choice, &random);
+		if (!err && spec->tear)
+			err = note_mixed(c, image, &choice);
 		if (!err && record)
 			err = sim_start_recording(image);
 		if (err)

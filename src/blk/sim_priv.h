@@ -28,6 +28,8 @@ struct sim_dev {
 	struct sim_event *events;
 	size_t nr_events;
 	size_t max_events;
+	u64 *mixed;                     /* see sim_mixed() */
+	size_t nr_mixed;
 };
 
 /* Adds an event that was not made by a request: its data and text become the device's. -ENOMEM */
@@ -44,5 +46,7 @@ int sim_start_recording(struct sim_dev *s);
 u8 *sim_pages_own(struct sim_pages *p, u64 i);
 /* Replaces page i by foreign data (NULL: zeroes). */
 void sim_pages_point(struct sim_pages *p, u64 i, const u8 *data);
+bool sim_pages_is_own(const struct sim_pages *p, u64 i);
+size_t sim_pages_nr_own(const struct sim_pages *p);
 
 #endif

@@ -260,6 +260,49 @@ START_TEST(torn_writes_are_torn_in_whole_units)
 }
 END_TEST
 
+/* Sectors whose units differ: all writes of these tests fill a sector with one stamp. */
+static size_t count_mixed(struct blk_dev *dev, u64 *last)
+{
+	size_t nr = 0;
+
+	for (u64 s = 0; s < SECTORS; s++) {
+		ck_assert_int_eq(blk_read(dev, s, buf, 1, BLK_DATA), 0);
+		if (!memcmp(buf, buf + sizeof(u32), SECTOR_SIZE - sizeof(u32)))
+			continue;
+		nr++;
+		*last = s;
+	}
+	return nr;
+}
+
+START_TEST(an_image_knows_exactly_its_mixtures)
+{
+	size_t all = 0;
+
+	put(sim, 0, 8, 1);
+	blk_flush(sim);
+	put(sim, 0, 8, 2);
+	put(sim, 4, 8, 3);
+	for (u64 seed = 0; seed < 100; seed++) {
+		struct sim_spec spec = { .events = 4, .cut = SIM_RANDOM, .seed = seed,
+					 .permute = true, .tear = seed % 4 ? 512 : SECTOR_SIZE };
+		struct blk_dev *dev = image(&spec);
+		const u64 *mixed;
+		size_t nr = sim_mixed(dev, &mixed);
+		u64 last = UINT64_MAX;
+
+		ck_assert_uint_eq(nr, count_mixed(dev, &last));
+		for (size_t i = 0; i < nr; i++)
+			ck_assert(i == 0 || mixed[i - 1] < mixed[i]);
+		ck_assert(nr == 0 || mixed[nr - 1] == last);
+		ck_assert(nr == 0 || spec.tear == 512);
+		all += nr;
+		blk_close(dev);
+	}
+	ck_assert_uint_gt(all, 50);
+}
+END_TEST
+
 START_TEST(flushed_writes_are_never_torn)
 {
 	put(sim, 0, 8, 2);
@@ -421,6 +464,7 @@ int main(void)
 	ADD(overlapping_writes_may_change_places_only_if_asked);
 	tcase_add_loop_test(add(s, "torn_writes_are_torn_in_whole_units"),
 			    torn_writes_are_torn_in_whole_units, 0, 2);
+	ADD(an_image_knows_exactly_its_mixtures);
 	ADD(flushed_writes_are_never_torn);
 	ADD(the_same_spec_gives_the_same_image);
 	ADD(images_can_be_written_without_changing_the_record);

@@ -11,6 +11,7 @@
  *     about them;
  *   - a file that replaced another one by rename has all the data that it had then, if the rename
  *     is there;
+ *   - recovery has reported as torn nothing but what is torn, and all of it that a file shows;
  *   - src/check finds nothing.
  *
  * world.c         the memory, the life of a world

@@ -8,6 +8,8 @@
  * 3. A size is a version, or, while a write grew the file, a number of whole sectors between two
  *    versions.
  * 4. On some images each file is made longer afterwards, and must show zeroes there.
+ * 5. What recovery reports as torn is a mixture in the image, and what is seen of a file that is
+ *    a mixture was reported.
  */
 #include "world.h"
 
@@ -40,6 +42,7 @@ struct image {
 	u32 state;              /* whose names these are: the first that fits */
 	struct found found[FOUND_MAX];
 	u32 nr_found;
+	u32 nr_torn;            /* sectors of files that are mixtures */
 	const struct world_node *dir;   /* being listed */
 };
 
@@ -243,8 +246,10 @@ static bool verify_sector(struct image *g, const struct world_node *n, u32 index
 	bool known = part_known(g, h, low, got, 0, len);
 
 	for (u32 at = 0; !known && g->torn; at += TORN_UNIT) {
-		if (at >= len)
+		if (at >= len) {
+			g->nr_torn++;
 			return true;
+		}
 		if (!part_known(g, h, low, got, at, MIN(at + TORN_UNIT, len)))
 			break;
 	}
@@ -322,20 +327,61 @@ static bool verify_growth(struct image *g, const struct world_node *n, struct in
 
 typedef bool verify_fn(struct image *g, const struct world_node *n, struct inode *ip);
 
+/* By another name, before. */
+static bool is_known(const struct image *g, u32 i)
+{
+	for (u32 k = 0; k < i; k++)
+		if (g->found[k].node == g->found[i].node)
+			return true;
+	return false;
+}
+
 static bool verify_files(struct image *g, verify_fn *verify)
 {
 	bool good = true;
 
 	for (u32 i = 0; good && i < g->nr_found; i++) {
 		struct inode *ip;
-		int r = fs_iget(g->fs, g->found[i].node->ino, &ip);
+		int r;
 
+		if (is_known(g, i))
+			continue;
+		r = fs_iget(g->fs, g->found[i].node->ino, &ip);
 		if (r)
 			return wrong(g, "inode: %s", err_text(r));
 		good = verify(g, g->found[i].node, ip);
 		fs_iput(ip);
 	}
 	return good;
+}
+
+/* ---- what recovery reports ---- */
+
+static bool is_mixed(struct blk_dev *img, u64 sector)
+{
+	const u64 *mixed;
+	size_t nr = sim_mixed(img, &mixed);
+
+	while (nr && mixed[nr - 1] != sector)
+		nr--;
+	return nr;
+}
+
+/* Rule 5. */
+static bool verify_torn(struct image *g, struct blk_dev *img)
+{
+	const struct jnl_recovery *rec = fs_recovery(g->fs);
+
+	if (g->nr_torn > rec->torn)
+		return wrong(g, "%u sectors of files are torn, %llu were reported", g->nr_torn,
+			     (unsigned long long)rec->torn);
+	if (rec->torn > JNL_TORN_MAX)
+		return wrong(g, "more sectors are reported as torn than this test can have");
+	for (u64 i = 0; i < rec->torn; i++)
+		if (!is_mixed(img, rec->torn_sector[i]))
+			return wrong(g, "sector %llu is reported as torn, and is whole",
+				     (unsigned long long)rec->torn_sector[i]);
+	return true;
 }
 
 /* ---- the image ---- */
@@ -371,7 +417,7 @@ bool world_verify(struct world *w, struct blk_dev *img, size_t events, unsigned 
 		return wrong(&g, "recovery failed: %s", err_text(r));
 	if (fs_readonly(g.fs))
 		return fs_unmount(g.fs, true), wrong(&g, "taken for damaged");
-	good = verify_names(&g) && verify_files(&g, verify_file);
+	good = verify_names(&g) && verify_files(&g, verify_file) && verify_torn(&g, img);
 	if (good && events % GROW_EVERY == 0 && !(how & WORLD_KEEP))
 		good = verify_files(&g, verify_growth);
 	r = fs_unmount(g.fs, false);
