@@ -46,8 +46,9 @@
  *	scrub start [BYTES-A-SECOND] | stop | status
  *		verifies what is on the disk; status prints "key value" lines: state (never,
  *		running, finished, stopped, failed), bytes, errors, and "damage TEXT" for each
- *	errors [clear]
- *		one line for each place that was found damaged, then how many reports there were
+ *	errors [clear | json]
+ *		one line for each place that was found damaged, then how many reports there were;
+ *		or one JSON object
  *	wait
  *		answers when the file system has been unmounted and the image is free: "ok", or
  *		"error TEXT" if something could not be written

@@ -17,12 +17,9 @@
 
 #define WHY_LOG_FIRST 8
 
-#define OP_RUNNING 2
-
 static u64 why_seen[WHY_NR]; /* relaxed atomics */
 static corrupt_sink_fn sink_fn; /* atomic; set after sink_arg */
 static void *sink_arg;
-static __thread u16 current_op;
 
 void assert_failed(const char *cond, const char *file, int line, const char *func)
 {
@@ -110,12 +107,6 @@ const char *why_text(enum why why)
 	return why_texts[why];
 }
 
-struct report {
-	enum why why;
-	u64 ino, file_sector, sector;
-	int err;                /* what the device said; 0: nothing */
-};
-
 /* Appends to the text of `size` bytes; what does not fit is cut. */
 static PRINTF_LIKE(3, 4) void add_text(char *buf, size_t size, const char *fmt, ...)
 {
@@ -127,27 +118,44 @@ static PRINTF_LIKE(3, 4) void add_text(char *buf, size_t size, const char *fmt, 
 	va_end(ap);
 }
 
-static void corrupt_log(const struct report *r, u64 nth)
+static void add_number(char *buf, size_t size, const char *what, u64 n)
 {
-	char text[256] = "";
+	add_text(buf, size, "%s%s %llu", *buf ? ", " : "", what, (unsigned long long)n);
+}
 
-	if (r->err)
-		add_text(text, sizeof(text), " (%s)", err_name(r->err));
-	if (r->ino != CORRUPT_NO_INO)
-		add_text(text, sizeof(text), ", inode %llu", (unsigned long long)r->ino);
+/* "inode 12, file sector 3, sector 4711: " as far as it is known and not said yet. */
+static void add_place(char *buf, size_t size, const struct corrupt_report *r)
+{
+	if (r->ino != CORRUPT_NO_INO && r->ino != r->work.ino)
+		add_number(buf, size, "inode", r->ino);
 	if (r->file_sector != CORRUPT_NO_SECTOR)
-		add_text(text, sizeof(text), ", file sector %llu",
-			 (unsigned long long)r->file_sector);
+		add_number(buf, size, "file sector", r->file_sector);
 	if (r->sector != CORRUPT_NO_SECTOR)
-		add_text(text, sizeof(text), ", sector %llu", (unsigned long long)r->sector);
+		add_number(buf, size, "sector", r->sector);
+	if (*buf)
+		add_text(buf, size, ": ");
+}
+
+/* "corruption: read of inode 12: file sector 3, sector 4711: file data: wrong checksum" */
+static void corrupt_log(const struct corrupt_report *r, u64 nth)
+{
+	char place[128] = "", who[64] = "", tail[64] = "";
+	const char *name = work_text(r->work.kind);
+
+	add_text(who, sizeof(who), "%s", name ? name : work_text(WORK_NONE));
+	if (r->work.ino != CORRUPT_NO_INO)
+		add_text(who, sizeof(who), " of inode %llu", (unsigned long long)r->work.ino);
+	add_place(place, sizeof(place), r);
+	if (r->err)
+		add_text(tail, sizeof(tail), " (%s)", err_name(r->err));
 	if (nth > WHY_LOG_FIRST)
-		add_text(text, sizeof(text), " (report %llu of this kind)",
+		add_text(tail, sizeof(tail), " (report %llu of this kind)",
 			 (unsigned long long)nth);
-	log_err("%s: %s%s",
+	log_err("%s: %s: %s%s%s",
 		why_is_io(r->why)	? "I/O error"
 		: why_is_memory(r->why) ? "memory error"
 					: "corruption",
-		why_text(r->why), text);
+		who, place, why_text(r->why), tail);
 }
 
 bool corrupt_sink_take(corrupt_sink_fn fn, void *arg)
@@ -169,17 +177,7 @@ void corrupt_sink_drop(void *arg)
 	__atomic_store_n(&sink_arg, NULL, __ATOMIC_RELEASE);
 }
 
-u16 corrupt_op(void)
-{
-	return current_op ? current_op : OP_RUNNING;
-}
-
-void corrupt_op_set(u16 op)
-{
-	current_op = op;
-}
-
-static int report(const struct report *r)
+static int report(const struct corrupt_report *r)
 {
 	corrupt_sink_fn fn = __atomic_load_n(&sink_fn, __ATOMIC_ACQUIRE);
 	size_t i = (size_t)r->why < WHY_NR ? (size_t)r->why : WHY_NONE;
@@ -188,23 +186,25 @@ static int report(const struct report *r)
 	if (nth <= WHY_LOG_FIRST || is_pow2(nth))
 		corrupt_log(r, nth);
 	if (fn)
-		fn(__atomic_load_n(&sink_arg, __ATOMIC_ACQUIRE), r->why, r->ino, r->sector);
+		fn(__atomic_load_n(&sink_arg, __ATOMIC_ACQUIRE), r);
 	return -EUCLEAN;
 }
 
 int corrupt_data(enum why why, u64 ino, u64 file_sector, u64 sector)
 {
-	return report(&(struct report){ why, ino, file_sector, sector, 0 });
+	return report(&(struct corrupt_report){ .why = why, .ino = ino, .sector = sector,
+						.file_sector = file_sector, .work = work_now() });
 }
 
 int corrupt(enum why why, u64 ino, u64 sector)
 {
-	return report(&(struct report){ why, ino, CORRUPT_NO_SECTOR, sector, 0 });
+	return corrupt_data(why, ino, CORRUPT_NO_SECTOR, sector);
 }
 
-void corrupt_io(enum why why, u64 sector, int err)
+void corrupt_io(enum why why, struct work w, u64 sector, int err)
 {
-	report(&(struct report){ why, CORRUPT_NO_INO, CORRUPT_NO_SECTOR, sector, err });
+	report(&(struct corrupt_report){ .why = why, .sector = sector, .work = w, .err = err,
+					 .file_sector = CORRUPT_NO_SECTOR });
 }
 
 u64 corrupt_count(enum why why)

@@ -9,6 +9,7 @@
 #include <errno.h>
 
 #include "base/types.h"
+#include "base/work.h"
 
 /* Always on: a file system that goes on after a broken invariant destroys data. */
 #define ASSERT(cond)                                                                               \
@@ -126,27 +127,32 @@ static inline bool why_is_memory(enum why why)
 /*
  * Reports a corruption and returns -EUCLEAN. The first few reports of each reason are logged, then
  * one in a while with the number that was left out, so that a broken image can't flood the log.
- * May be called with any lock held.
+ * What the thread is doing (base/work.h) is part of it. May be called with any lock held.
  */
 int corrupt(enum why why, u64 ino, u64 sector);
 
 /* The same for a sector of a file's data: also says which one of the file. */
 int corrupt_data(enum why why, u64 ino, u64 file_sector, u64 sector);
 
-/* The device said so itself (why_is_io()), with this error. */
-void corrupt_io(enum why why, u64 sector, int err);
+/* The device said so itself (why_is_io()), with this error, to a request that w sent. */
+void corrupt_io(enum why why, struct work w, u64 sector, int err);
+
+struct corrupt_report {
+	enum why why;
+	u64 ino;                /* the inode that is damaged, or CORRUPT_NO_INO */
+	u64 sector;             /* or CORRUPT_NO_SECTOR */
+	u64 file_sector;        /* or CORRUPT_NO_SECTOR */
+	struct work work;       /* who met it; its inode need not be the damaged one */
+	int err;                /* what the device said; 0: nothing */
+};
 
 /*
  * Who keeps a record of reports. fn is called for each with any lock held: it takes none and does
  * not wait. The first who takes it has it until he drops it; others get nothing.
  */
-typedef void (*corrupt_sink_fn)(void *arg, enum why why, u64 ino, u64 sector);
+typedef void (*corrupt_sink_fn)(void *arg, const struct corrupt_report *r);
 bool corrupt_sink_take(corrupt_sink_fn fn, void *arg);
 void corrupt_sink_drop(void *arg);
-
-/* What this thread is about (enum fmt_error_op), for that record; 2, running, unless it was set. */
-u16 corrupt_op(void);
-void corrupt_op_set(u16 op);
 
 /* How often corrupt() was called for @why since start. */
 u64 corrupt_count(enum why why);

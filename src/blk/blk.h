@@ -6,6 +6,7 @@
 #include <sys/uio.h>
 
 #include "base/types.h"
+#include "base/work.h"
 #include "ring/ring.h"
 
 /*
@@ -132,6 +133,7 @@ struct blk_io {
 	struct blk_dev *dev;
 	struct blk_batch *batch;
 	u64 began;                      /* now_ns() when it was sent */
+	struct work work;               /* of who sent it */
 	struct ring_req rq;
 };
 

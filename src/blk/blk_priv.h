@@ -72,8 +72,8 @@ void blk_dev_init(struct blk_dev *dev, const struct blk_backend *ops, u64 sector
 void blk_io_end(struct blk_io *io, int res);
 /* What an error of the kernel is for the callers of this layer (blk.h). */
 int blk_errno(int err);
-/* A request failed: counted, and reported if the device is to blame. Any lock may be held. */
-void blk_note_error(const struct blk_dev *dev, enum why why, u64 sector, int err);
+/* A request of w failed: counted, and reported if the device is to blame. Any lock may be held. */
+void blk_note_error(const struct blk_dev *dev, enum why why, struct work w, u64 sector, int err);
 int blk_fault_check(struct blk_dev *dev, enum blk_fault_op op, enum blk_kind kind, u64 sector,
 		    u64 nr);
 

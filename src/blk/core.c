@@ -125,6 +125,7 @@ static int admit(struct blk_dev *dev, struct blk_io *io)
 	assert_aligned(io);
 	io->dev = dev;
 	io->began = now_ns();
+	io->work = work_now();
 	if (io->op == BLK_WRITE && dev->rdonly)
 		return -EROFS;
 	err = check_range(dev, io->sector, io->nr);
@@ -166,11 +167,11 @@ int blk_errno(int err)
 	}
 }
 
-void blk_note_error(const struct blk_dev *dev, enum why why, u64 sector, int err)
+void blk_note_error(const struct blk_dev *dev, enum why why, struct work w, u64 sector, int err)
 {
 	stat_inc(STAT_DISK_ERRORS);
 	if (err != -ENOMEM && err != -EROFS && err != -ERANGE && !blk_is_down(dev))
-		corrupt_io(why, sector, err);
+		corrupt_io(why, w, sector, err);
 }
 
 void blk_io_end(struct blk_io *io, int res)
@@ -178,7 +179,7 @@ void blk_io_end(struct blk_io *io, int res)
 	/* Several sectors of file data are asked for once more, one by one. */
 	if (res && (io->kind != BLK_DATA || io->nr == 1))
 		blk_note_error(io->dev, io->op == BLK_READ ? WHY_IO_READ : WHY_IO_WRITE,
-			       io->sector, res);
+			       io->work, io->sector, res);
 	else if (res)
 		stat_inc(STAT_DISK_ERRORS);
 	else
@@ -522,7 +523,7 @@ int blk_zero(struct blk_dev *dev, u64 sector, u64 nr, enum blk_kind kind)
 	if (err == -EOPNOTSUPP)
 		return write_zeroes(dev, sector, nr, kind);
 	if (err)
-		blk_note_error(dev, WHY_IO_WRITE, sector, err);
+		blk_note_error(dev, WHY_IO_WRITE, work_now(), sector, err);
 	return blk_errno(err);
 }
 

@@ -108,7 +108,7 @@ static int device_flush(struct blk_dev *dev)
 	if (err && dev->writelog)
 		blk_writelog_flush_failed(dev);
 	if (err)
-		blk_note_error(dev, WHY_IO_FLUSH, CORRUPT_NO_SECTOR, err);
+		blk_note_error(dev, WHY_IO_FLUSH, work_now(), CORRUPT_NO_SECTOR, err);
 	else
 		stat_inc(STAT_FLUSHES);
 	stat_time(HIST_DISK_FLUSH, now_ns() - began);

@@ -424,6 +424,7 @@ int scrub_run(struct fs *fs, const struct scrub_opts *o, struct scrub_state *st)
 	struct scrub s = { .fs = fs, .jnl = fs_jnl(fs), .geo = fs_geo(fs), .o = o, .st = st,
 			   .dev = fs_dev(fs), .begin = now_ns() };
 	struct space_counts c;
+	struct work before;
 	u8 *mem = aligned_alloc(SECTOR_SIZE, (size_t)CHUNK * SECTOR_SIZE +
 					     FMT_HEIGHT_MAX * NODE_SIZE);
 	int r;
@@ -435,9 +436,9 @@ int scrub_run(struct fs *fs, const struct scrub_opts *o, struct scrub_state *st)
 		s.node[i] = mem + (size_t)CHUNK * SECTOR_SIZE + (size_t)i * NODE_SIZE;
 	space_counts(fs_space(fs), &c);
 	st->data_total = c.total - c.free - c.metadata;
-	corrupt_op_set(FMT_ERROR_OP_SCRUB);
+	before = work_begin(WORK_SCRUB, CORRUPT_NO_INO);
 	r = passes(&s);
-	corrupt_op_set(FMT_ERROR_OP_RUN);
+	work_end(before);
 	free(mem);
 	return r;
 }

@@ -173,12 +173,9 @@ struct fmt_error {
 	le64 sector;          /* UINT64_MAX = none */
 	le32 count;           /* how often; 0 = an empty record */
 	le16 why;             /* enum why: these numbers never change */
-	le16 op;              /* enum fmt_error_op */
+	le16 op;              /* enum work_kind (base/work.h): neither do these */
 } __attribute__((packed));
 _Static_assert(sizeof(struct fmt_error) == 32, "error record size");
-/* What was going on. */
-enum fmt_error_op { FMT_ERROR_OP_NONE, FMT_ERROR_OP_MOUNT, FMT_ERROR_OP_RUN, FMT_ERROR_OP_SCRUB,
-	FMT_ERROR_OP_FSCK };
 #define FMT_NR_ERRORS 64u
 
 struct fmt_root {

@@ -196,20 +196,18 @@ static int run_scrub(struct control *c, const char *arg, FILE *out)
 
 static int run_errors(struct control *c, const char *arg, FILE *out)
 {
+	bool json = strcmp(arg, "json") == 0;
 	struct fs_errors *e;
-	char line[256];
 	int err;
 
 	if (strcmp(arg, "clear") == 0)
 		return fs_errors_clear(c->front->fs);
+	if (*arg && !json)
+		return -EINVAL;
 	e = malloc(sizeof(*e));
-	err = !e ? -ENOMEM : *arg ? -EINVAL : fs_errors(c->front->fs, e);
-	for (u32 i = 0; !err && i < e->nr; i++) {
-		fs_error_to_text(&e->e[i], line, sizeof(line));
-		fprintf(out, "%s\n", line);
-	}
+	err = e ? fs_errors(c->front->fs, e) : -ENOMEM;
 	if (!err)
-		fprintf(out, "%llu errors noted\n", (unsigned long long)e->total);
+		fs_errors_print(e, json, out);
 	free(e);
 	return err;
 }
@@ -349,6 +347,7 @@ static void *control_main(void *arg)
 	};
 
 	pthread_setname_np(pthread_self(), "folio-control");
+	work_begin(WORK_CONTROL, CORRUPT_NO_INO);
 	for (;;) {
 		if (poll(p, 2, thaw_wait_ms(c)) < 0 && errno != EINTR)
 			break;

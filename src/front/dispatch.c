@@ -5,7 +5,9 @@
  * 1. Every request but FORGET, BATCH_FORGET and INTERRUPT gets exactly one answer, here.
  * 2. This is the one place where errors become the kernel's errno values, where failures of the
  *    disk or of its contents are logged, and where requests are timed.
- * 3. What is not in the table is answered ENOSYS: the kernel then does it itself or tells the
+ * 3. While a request is served its thread is about it (base/work.h), so that whatever finds damage
+ *    says in which operation, and for which inode.
+ * 4. What is not in the table is answered ENOSYS: the kernel then does it itself or tells the
  *    program that it is not supported, and does not ask again.
  *
  * Locking: none. The log limit is atomic.
@@ -18,60 +20,61 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "base/time.h"
+#include "base/work.h"
 #include "front/front.h"
 #include "front/req.h"
 #include "stat/stat.h"
 
 struct op_row {
-	const char *name;
+	enum work_kind work;
 	req_handler handler;
 	enum hist_id hist;
 };
 
 static const struct op_row ops[PROTO_OPCODES] = {
-	[FUSE_LOOKUP] = { "lookup", op_lookup, HIST_REQ_LOOKUP },
-	[FUSE_FORGET] = { "forget", op_forget, HIST_REQ_FORGET },
-	[FUSE_GETATTR] = { "getattr", op_getattr, HIST_REQ_GETATTR },
-	[FUSE_SETATTR] = { "setattr", op_setattr, HIST_REQ_SETATTR },
-	[FUSE_READLINK] = { "readlink", op_readlink, HIST_REQ_READLINK },
-	[FUSE_SYMLINK] = { "symlink", op_symlink, HIST_REQ_SYMLINK },
-	[FUSE_MKNOD] = { "mknod", op_mknod, HIST_REQ_MKNOD },
-	[FUSE_MKDIR] = { "mkdir", op_mkdir, HIST_REQ_MKDIR },
-	[FUSE_UNLINK] = { "unlink", op_unlink, HIST_REQ_UNLINK },
-	[FUSE_RMDIR] = { "rmdir", op_rmdir, HIST_REQ_RMDIR },
-	[FUSE_RENAME] = { "rename", op_rename, HIST_REQ_RENAME },
-	[FUSE_LINK] = { "link", op_link, HIST_REQ_LINK },
-	[FUSE_OPEN] = { "open", op_open, HIST_REQ_OPEN },
-	[FUSE_READ] = { "read", op_read, HIST_REQ_READ },
-	[FUSE_WRITE] = { "write", op_write, HIST_REQ_WRITE },
-	[FUSE_STATFS] = { "statfs", op_statfs, HIST_REQ_STATFS },
-	[FUSE_RELEASE] = { "release", op_release, HIST_REQ_RELEASE },
-	[FUSE_FSYNC] = { "fsync", op_fsync, HIST_REQ_FSYNC },
-	[FUSE_SETXATTR] = { "setxattr", op_setxattr, HIST_REQ_SETXATTR },
-	[FUSE_GETXATTR] = { "getxattr", op_getxattr, HIST_REQ_GETXATTR },
-	[FUSE_LISTXATTR] = { "listxattr", op_listxattr, HIST_REQ_LISTXATTR },
-	[FUSE_REMOVEXATTR] = { "removexattr", op_removexattr, HIST_REQ_REMOVEXATTR },
-	[FUSE_FLUSH] = { "flush", op_flush, HIST_REQ_FLUSH },
-	[FUSE_INIT] = { "init", op_init, HIST_REQ_OTHER },
-	[FUSE_OPENDIR] = { "opendir", op_opendir, HIST_REQ_OPENDIR },
-	[FUSE_READDIR] = { "readdir", op_readdir, HIST_REQ_READDIR },
-	[FUSE_RELEASEDIR] = { "releasedir", op_releasedir, HIST_REQ_RELEASEDIR },
-	[FUSE_FSYNCDIR] = { "fsyncdir", op_fsyncdir, HIST_REQ_FSYNCDIR },
-	[FUSE_CREATE] = { "create", op_create, HIST_REQ_CREATE },
-	[FUSE_DESTROY] = { "destroy", op_destroy, HIST_REQ_OTHER },
-	[FUSE_IOCTL] = { "ioctl", op_ioctl, HIST_REQ_IOCTL },
-	[FUSE_BATCH_FORGET] = { "batch_forget", op_batch_forget, HIST_REQ_FORGET },
-	[FUSE_FALLOCATE] = { "fallocate", op_fallocate, HIST_REQ_FALLOCATE },
-	[FUSE_READDIRPLUS] = { "readdirplus", op_readdirplus, HIST_REQ_READDIR },
-	[FUSE_RENAME2] = { "rename2", op_rename2, HIST_REQ_RENAME },
-	[FUSE_LSEEK] = { "lseek", op_lseek, HIST_REQ_LSEEK },
-	[FUSE_SYNCFS] = { "syncfs", op_syncfs, HIST_REQ_SYNCFS },
-	[FUSE_COPY_FILE_RANGE] = { "copy_file_range", op_copy_file_range,
+	[FUSE_LOOKUP] = { WORK_LOOKUP, op_lookup, HIST_REQ_LOOKUP },
+	[FUSE_FORGET] = { WORK_FORGET, op_forget, HIST_REQ_FORGET },
+	[FUSE_GETATTR] = { WORK_GETATTR, op_getattr, HIST_REQ_GETATTR },
+	[FUSE_SETATTR] = { WORK_SETATTR, op_setattr, HIST_REQ_SETATTR },
+	[FUSE_READLINK] = { WORK_READLINK, op_readlink, HIST_REQ_READLINK },
+	[FUSE_SYMLINK] = { WORK_SYMLINK, op_symlink, HIST_REQ_SYMLINK },
+	[FUSE_MKNOD] = { WORK_MKNOD, op_mknod, HIST_REQ_MKNOD },
+	[FUSE_MKDIR] = { WORK_MKDIR, op_mkdir, HIST_REQ_MKDIR },
+	[FUSE_UNLINK] = { WORK_UNLINK, op_unlink, HIST_REQ_UNLINK },
+	[FUSE_RMDIR] = { WORK_RMDIR, op_rmdir, HIST_REQ_RMDIR },
+	[FUSE_RENAME] = { WORK_RENAME, op_rename, HIST_REQ_RENAME },
+	[FUSE_LINK] = { WORK_LINK, op_link, HIST_REQ_LINK },
+	[FUSE_OPEN] = { WORK_OPEN, op_open, HIST_REQ_OPEN },
+	[FUSE_READ] = { WORK_READ, op_read, HIST_REQ_READ },
+	[FUSE_WRITE] = { WORK_WRITE, op_write, HIST_REQ_WRITE },
+	[FUSE_STATFS] = { WORK_STATFS, op_statfs, HIST_REQ_STATFS },
+	[FUSE_RELEASE] = { WORK_RELEASE, op_release, HIST_REQ_RELEASE },
+	[FUSE_FSYNC] = { WORK_FSYNC, op_fsync, HIST_REQ_FSYNC },
+	[FUSE_SETXATTR] = { WORK_SETXATTR, op_setxattr, HIST_REQ_SETXATTR },
+	[FUSE_GETXATTR] = { WORK_GETXATTR, op_getxattr, HIST_REQ_GETXATTR },
+	[FUSE_LISTXATTR] = { WORK_LISTXATTR, op_listxattr, HIST_REQ_LISTXATTR },
+	[FUSE_REMOVEXATTR] = { WORK_REMOVEXATTR, op_removexattr, HIST_REQ_REMOVEXATTR },
+	[FUSE_FLUSH] = { WORK_FLUSH, op_flush, HIST_REQ_FLUSH },
+	[FUSE_INIT] = { WORK_INIT, op_init, HIST_REQ_OTHER },
+	[FUSE_OPENDIR] = { WORK_OPENDIR, op_opendir, HIST_REQ_OPENDIR },
+	[FUSE_READDIR] = { WORK_READDIR, op_readdir, HIST_REQ_READDIR },
+	[FUSE_RELEASEDIR] = { WORK_RELEASEDIR, op_releasedir, HIST_REQ_RELEASEDIR },
+	[FUSE_FSYNCDIR] = { WORK_FSYNCDIR, op_fsyncdir, HIST_REQ_FSYNCDIR },
+	[FUSE_CREATE] = { WORK_CREATE, op_create, HIST_REQ_CREATE },
+	[FUSE_DESTROY] = { WORK_DESTROY, op_destroy, HIST_REQ_OTHER },
+	[FUSE_IOCTL] = { WORK_IOCTL, op_ioctl, HIST_REQ_IOCTL },
+	[FUSE_BATCH_FORGET] = { WORK_FORGET, op_batch_forget, HIST_REQ_FORGET },
+	[FUSE_FALLOCATE] = { WORK_FALLOCATE, op_fallocate, HIST_REQ_FALLOCATE },
+	[FUSE_READDIRPLUS] = { WORK_READDIRPLUS, op_readdirplus, HIST_REQ_READDIR },
+	[FUSE_RENAME2] = { WORK_RENAME, op_rename2, HIST_REQ_RENAME },
+	[FUSE_LSEEK] = { WORK_LSEEK, op_lseek, HIST_REQ_LSEEK },
+	[FUSE_SYNCFS] = { WORK_SYNCFS, op_syncfs, HIST_REQ_SYNCFS },
+	[FUSE_COPY_FILE_RANGE] = { WORK_COPY_FILE_RANGE, op_copy_file_range,
 				   HIST_REQ_COPY_FILE_RANGE },
-	[PROTO_COPY_FILE_RANGE_64] = { "copy_file_range", op_copy_file_range_64,
+	[PROTO_COPY_FILE_RANGE_64] = { WORK_COPY_FILE_RANGE, op_copy_file_range_64,
 				       HIST_REQ_COPY_FILE_RANGE },
-	[FUSE_TMPFILE] = { "tmpfile", op_tmpfile, HIST_REQ_TMPFILE },
-	[PROTO_STATX] = { "statx", op_statx, HIST_REQ_GETATTR },
+	[FUSE_TMPFILE] = { WORK_TMPFILE, op_tmpfile, HIST_REQ_TMPFILE },
+	[PROTO_STATX] = { WORK_STATX, op_statx, HIST_REQ_GETATTR },
 };
 
 const char *req_name(const struct req *rq, size_t at, size_t *len)
@@ -164,7 +167,7 @@ static void log_failure(const struct req *rq, const struct op_row *op, int err)
 	if (err != -EIO && err != -EUCLEAN && err != -EBADMSG)
 		return;
 	if (may_log())
-		log_err("%s: inode %llu: %s (uid %u, pid %u)", op->name,
+		log_err("%s: inode %llu: %s (uid %u, pid %u)", work_text(op->work),
 			(unsigned long long)rq->in->nodeid, err_text(err), rq->in->uid,
 			rq->in->pid);
 }
@@ -221,11 +224,13 @@ static u64 finish(struct req *rq, const struct op_row *op, u64 start_ns, int err
 	if (sent && rq->undo)
 		rq->undo(rq);
 	if (sent && sent != -ENOENT && sent != -ENODEV)
-		log_warn("%s: the kernel did not take the answer: %s", op->name, err_text(sent));
+		log_warn("%s: the kernel did not take the answer: %s", work_text(op->work),
+			 err_text(sent));
 	count_times(op, start_ns, handled_ns, end_ns, block_ns(BLOCK_DISK),
 		    block_ns(BLOCK_OTHERS));
-	log_debug("%s: inode %llu: %s (%llu us)", op->name, (unsigned long long)rq->in->nodeid,
-		  err_name(err), (unsigned long long)((end_ns - start_ns) / NS_PER_US));
+	log_debug("%s: inode %llu: %s (%llu us)", work_text(op->work),
+		  (unsigned long long)rq->in->nodeid, err_name(err),
+		  (unsigned long long)((end_ns - start_ns) / NS_PER_US));
 	return end_ns;
 }
 
@@ -291,9 +296,11 @@ static int handle(struct req *rq, const struct op_row *op)
 
 u64 req_dispatch(struct req *rq, u64 start_ns)
 {
-	static const struct op_row other = { "unknown request", NULL, HIST_REQ_OTHER };
+	static const struct op_row other = { WORK_NONE, NULL, HIST_REQ_OTHER };
 	const struct op_row *op = &other;
 	u32 opcode = rq->in->opcode;
+	struct work before;
+	u64 end_ns;
 	int err;
 
 	/* Every operation runs to its end: there is nothing to interrupt, and no answer to it. */
@@ -305,10 +312,13 @@ u64 req_dispatch(struct req *rq, u64 start_ns)
 	rq->start_ns = start_ns;
 	if (rq->later)
 		rq->later->serving = rq->in->unique;
+	before = work_begin(op->work, rq->in->nodeid);
 	err = handle(rq, op);
 	if (rq->later)
 		rq->later->serving = 0;
-	return finish(rq, op, start_ns, err);
+	end_ns = finish(rq, op, start_ns, err);
+	work_end(before);
+	return end_ns;
 }
 
 void req_count_later(const struct req *rq, u64 start_ns, u64 disk_ns, u64 ready_ns)

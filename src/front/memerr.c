@@ -93,6 +93,7 @@ static void *memerr_main(void *arg UNUSED)
 	u32 seen = 0, left = 0;
 	eventfd_t n;
 
+	work_begin(WORK_MEMORY, CORRUPT_NO_INO);
 	while (!__atomic_load_n(&memerr.stop, __ATOMIC_ACQUIRE)) {
 		poll(&p, 1, left ? RETRY_MS : -1);
 		(void)eventfd_read(memerr.event_fd, &n);

@@ -8,7 +8,8 @@
  *    comparisons; the flusher, sync and unmount put them into the root sector by a handle.
  * 2. The same reason at the same place is one record with a count, in memory and on the disk.
  * 3. The device's own errors come with an address only; whose it is, is found out before they are
- *    stored, by a pass over the extents.
+ *    stored, by a pass over the extents. What then has no inode of its own (a node, a bitmap) gets
+ *    that of the operation that met it last, which does not make it another place.
  * 4. A device that fails each request must not be kept busy by telling so: what comes from it wakes
  *    nobody, and is stored every STORE_MS, at sync and at unmount.
  * 5. The record is never in the way: what can't be stored (a read-only mount, a failed journal, a
@@ -47,6 +48,12 @@ static bool same_place(const struct fs_error *x, const struct fs_error *y)
 	return x->why == y->why && x->ino == y->ino && x->sector == y->sector;
 }
 
+/* Rule 3: what the record shows as the inode. */
+static u64 shown_ino(const struct fs_error *e)
+{
+	return e->ino != CORRUPT_NO_INO ? e->ino : e->by;
+}
+
 /* er entered; others look whether there is anything without entering. */
 static void pending_set_nr(struct errors *er, u32 nr)
 {
@@ -60,7 +67,11 @@ static void pending_add(struct errors *er, const struct fs_error *e)
 		if (!same_place(&er->e[i], e))
 			continue;
 		er->e[i].count += e->count;
-		er->e[i].time = MAX(er->e[i].time, e->time);
+		if (e->time >= er->e[i].time) {
+			er->e[i].time = e->time;
+			er->e[i].op = e->op;
+			er->e[i].by = e->by;
+		}
 		return;
 	}
 	/* The newest are kept, as on the disk. */
@@ -73,17 +84,17 @@ static void pending_add(struct errors *er, const struct fs_error *e)
 	pending_set_nr(er, er->nr + 1);
 }
 
-static void note(void *arg, enum why why, u64 ino, u64 sector)
+static void note(void *arg, const struct corrupt_report *r)
 {
 	struct fs *fs = arg;
-	struct fs_error e = { .time = time(NULL), .ino = ino, .sector = sector, .count = 1,
-			      .why = (u16)why, .op = corrupt_op() };
+	struct fs_error e = { .time = time(NULL), .ino = r->ino, .sector = r->sector, .count = 1,
+			      .why = (u16)r->why, .op = r->work.kind, .by = r->work.ino };
 
 	pending_enter(&fs->errors);
 	pending_add(&fs->errors, &e);
 	pending_leave(&fs->errors);
 	/* Rule 4. */
-	if (!why_is_io(why))
+	if (!why_is_io(r->why))
 		fs_want_writeback(fs);
 }
 
@@ -99,6 +110,13 @@ void errors_fini(struct fs *fs)
 
 /* ---- on the disk ---- */
 
+static bool is_record_of(const struct fmt_error *r, const struct fs_error *e)
+{
+	if (!get32(r->count) || get16(r->why) != e->why || get64(r->sector) != e->sector)
+		return false;
+	return e->ino == CORRUPT_NO_INO || get64(r->ino) == e->ino;
+}
+
 static void record_put(struct fmt_root *root, const struct fs_error *e)
 {
 	struct fmt_error *to = NULL;
@@ -107,8 +125,7 @@ static void record_put(struct fmt_root *root, const struct fs_error *e)
 	for (u32 i = 0; i < FMT_NR_ERRORS; i++) {
 		struct fmt_error *r = &root->error[i];
 
-		if (get32(r->count) && get16(r->why) == e->why && get64(r->ino) == e->ino &&
-		    get64(r->sector) == e->sector)
+		if (is_record_of(r, e))
 			to = r;
 	}
 	if (!to) {
@@ -117,7 +134,7 @@ static void record_put(struct fmt_root *root, const struct fs_error *e)
 		root->error_next = put32((next + 1) % FMT_NR_ERRORS);
 	}
 	to->time = put64((u64)e->time);
-	to->ino = put64(e->ino);
+	to->ino = put64(shown_ino(e));
 	to->sector = put64(e->sector);
 	to->count = put32(get32(to->count) + e->count);
 	to->why = put16(e->why);
@@ -261,7 +278,8 @@ int fs_errors(struct fs *fs, struct fs_errors *out)
 		*out = (struct fs_errors){ 0 };
 	pending_enter(er);
 	for (u32 i = 0; i < er->nr && out->nr < ARRAY_LEN(out->e); i++) {
-		out->e[out->nr++] = er->e[i];
+		out->e[out->nr] = er->e[i];
+		out->e[out->nr++].ino = shown_ino(&er->e[i]);
 		out->total += er->e[i].count;
 	}
 	pending_leave(er);
@@ -294,26 +312,4 @@ int fs_errors_clear(struct fs *fs)
 		return r;
 	pending_take(&fs->errors, &none);
 	return seq ? jnl_commit(fs->jnl, seq) : 0;
-}
-
-static const char *const op_names[] = { "unknown", "mount", "running", "scrub", "fsck" };
-
-int fs_error_to_text(const struct fs_error *e, char *buf, size_t len)
-{
-	time_t when = (time_t)e->time;
-	char date[32], where[64] = "";
-	size_t n = 0;
-	struct tm tm;
-
-	if (!localtime_r(&when, &tm) || !strftime(date, sizeof(date), "%F %T", &tm))
-		snprintf(date, sizeof(date), "%lld", (long long)e->time);
-	if (e->ino != CORRUPT_NO_INO)
-		n = (size_t)snprintf(where, sizeof(where), ", inode %llu",
-				     (unsigned long long)e->ino);
-	if (e->sector != CORRUPT_NO_SECTOR)
-		snprintf(where + n, sizeof(where) - n, ", sector %llu",
-			 (unsigned long long)e->sector);
-	return snprintf(buf, len, "%s  %-7s  %s%s, %u time%s", date,
-			e->op < ARRAY_LEN(op_names) ? op_names[e->op] : op_names[0],
-			why_text((enum why)e->why), where, e->count, e->count == 1 ? "" : "s");
 }

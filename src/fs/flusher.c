@@ -294,6 +294,7 @@ static void *flusher_main(void *arg)
 	struct fs *fs = arg;
 
 	pthread_setname_np(pthread_self(), "folio-flusher");
+	work_begin(WORK_WRITEBACK, CORRUPT_NO_INO);
 	mutex_lock(&fs->dirty_lock);
 	while (!fs->flusher_stop) {
 		if (!__atomic_exchange_n(&fs->flusher_kick, false, __ATOMIC_ACQ_REL))

@@ -14,6 +14,7 @@
 #ifndef FOLIOFS_FS_FS_H
 #define FOLIOFS_FS_FS_H
 
+#include <stdio.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/types.h>
@@ -99,9 +100,11 @@ struct blk_dev *fs_dev(struct fs *fs);
 
 /*
  * The record of errors: the last FMT_NR_ERRORS places that were found damaged, oldest first, with
- * what is not on the disk yet. op: enum fmt_error_op.
+ * what is not on the disk yet. op: enum work_kind, of the last time. ino: the damaged inode; of
+ * what belongs to none (a node, a bitmap) that of the operation. by: the operation's, before it is
+ * stored.
  */
-struct fs_error { s64 time; u64 ino, sector; u32 count; u16 why, op; };
+struct fs_error { s64 time; u64 ino, sector; u32 count; u16 why, op; u64 by; };
 struct fs_errors { u32 nr; u64 total; struct fs_error e[2 * FMT_NR_ERRORS]; };
 int fs_errors(struct fs *fs, struct fs_errors *out);
 int fs_errors_clear(struct fs *fs);
@@ -109,6 +112,8 @@ int fs_errors_clear(struct fs *fs);
 void fs_errors_decode(const struct fmt_root *root, struct fs_errors *out);
 /* "2026-01-31 12:00:00  running  bitmap: wrong content, sector 9, 1 time"; as snprintf(). */
 int fs_error_to_text(const struct fs_error *e, char *buf, size_t len);
+/* All of them, and how many reports there were; or one JSON object. */
+void fs_errors_print(const struct fs_errors *e, bool json, FILE *out);
 
 /* mkfs */
 struct fs_format_opts {

@@ -149,6 +149,7 @@ static void delete_inode(struct fs *fs, struct inode *ip)
 {
 	/* Data in the item, in memory and on the disk: there is nothing else. */
 	bool placed = S_ISREG(fs_mode(ip)) && !(ip->inl && ip->inl_on_disk);
+	struct work before = work_begin(WORK_ORPHAN, ip->ino);
 	int r = 0;
 
 	/* With the inode: its delayed ranges and finished writes must not outlive the space. */
@@ -164,6 +165,7 @@ static void delete_inode(struct fs *fs, struct inode *ip)
 	cond_broadcast(&fs->table_cond);
 	mutex_unlock(&fs->table_lock);
 	inode_drop(ip);
+	work_end(before);
 }
 
 /* table_lock held. Is it this thread's to delete? Then it is dying. */

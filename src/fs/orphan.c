@@ -180,7 +180,7 @@ static int drop_body(struct view *v, void *arg)
 	return btree_remove(v, FMT_TREE_ORPHAN, orphan_key(s->ino));
 }
 
-static int finish(struct fs *fs, struct scan *s)
+static int finish_one(struct fs *fs, struct scan *s)
 {
 	u64 block = fs->geo.block_sectors;
 	int r = 0;
@@ -193,6 +193,15 @@ static int finish(struct fs *fs, struct scan *s)
 	else
 		corrupt(WHY_ORPHAN, s->ino, CORRUPT_NO_SECTOR);
 	return r ? r : jnl_run(fs->jnl, BTREE_CREDITS, drop_body, s, NULL);
+}
+
+static int finish(struct fs *fs, struct scan *s)
+{
+	struct work before = work_begin(WORK_ORPHAN, s->ino);
+	int r = finish_one(fs, s);
+
+	work_end(before);
+	return r;
 }
 
 int orphan_recover(struct fs *fs)

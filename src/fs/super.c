@@ -199,7 +199,6 @@ static struct fs *fs_new(struct blk_dev *dev, const struct fs_opts *o)
 static void fs_free(struct fs *fs, bool crash)
 {
 	errors_fini(fs);
-	corrupt_op_set(FMT_ERROR_OP_RUN);
 	itable_fini(fs, crash);
 	space_close(fs->space);
 	mutex_fini(&fs->rename);
@@ -209,17 +208,18 @@ static void fs_free(struct fs *fs, bool crash)
 int fs_mount(struct blk_dev *dev, const struct fs_opts *o, struct fs **out)
 {
 	struct fs *fs = fs_new(dev, o);
+	struct work before;
 	int r;
 
 	if (!fs)
 		return -ENOMEM;
 	errors_init(fs);
-	corrupt_op_set(FMT_ERROR_OP_MOUNT);
+	before = work_begin(WORK_MOUNT, CORRUPT_NO_INO);
 	if ((r = load_super(dev, &fs->geo)) || (r = check_features(fs)) || (r = open_journal(fs)))
 		goto out_free;
 	if ((r = space_open(fs->jnl, &fs->geo, &fs->space)) || (r = start(fs)))
 		goto out_close;
-	corrupt_op_set(FMT_ERROR_OP_RUN);
+	work_end(before);
 	*out = fs;
 	return 0;
 
@@ -227,10 +227,12 @@ out_close:
 	fs_free(fs, true);
 	jnl_close(fs->jnl, true);
 	free(fs);
+	work_end(before);
 	return r;
 out_free:
 	fs_free(fs, true);
 	free(fs);
+	work_end(before);
 	return r;
 }
 
@@ -261,6 +263,7 @@ int fs_repair_begin(struct blk_dev *dev, struct fs **out)
 
 int fs_unmount(struct fs *fs, bool crash)
 {
+	struct work before = work_begin(WORK_UNMOUNT, CORRUPT_NO_INO);
 	int r = 0, closed;
 
 	if (fs->opts.threads && !fs->readonly)
@@ -276,6 +279,7 @@ int fs_unmount(struct fs *fs, bool crash)
 	fs_free(fs, crash);
 	closed = jnl_close(fs->jnl, crash);
 	free(fs);
+	work_end(before);
 	return r ? r : closed;
 }
 

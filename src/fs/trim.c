@@ -81,6 +81,7 @@ int fs_trim(struct fs *fs, u64 start, u64 len, u64 minlen, u64 *trimmed)
 {
 	u64 first = bytes_to_sectors_up(start), last = fs->geo.nr_sectors, done = 0;
 	struct trim t = { .sp = fs->space, .min = MAX(bytes_to_sectors_up(minlen), (u64)1) };
+	struct work before;
 	int r = fs_may_change(fs);
 
 	if (r)
@@ -88,6 +89,7 @@ int fs_trim(struct fs *fs, u64 start, u64 len, u64 minlen, u64 *trimmed)
 	if (first >= last || len < SECTOR_SIZE)
 		return -EINVAL;
 	last = MIN(last, len > UINT64_MAX - start ? last : (start + len) >> SECTOR_SHIFT);
+	before = work_begin(WORK_TRIM, CORRUPT_NO_INO);
 	space_window_own(t.sp);
 	for (t.from = first; t.from < last && !r; t.from = t.end) {
 		u32 group = fmt_group_of(&fs->geo, t.from);
@@ -97,6 +99,7 @@ int fs_trim(struct fs *fs, u64 start, u64 len, u64 minlen, u64 *trimmed)
 		r = trim_group(fs, &t, &done);
 	}
 	space_window_disown(t.sp);
+	work_end(before);
 	if (!r)
 		*trimmed = done << SECTOR_SHIFT;
 	return r;

@@ -160,8 +160,12 @@ static int jnl_start(struct jnl *j, struct jnl_recovery *rec)
 		return r;
 	done = (struct log_end){ .seq = get64(head.tail_seq), .pos = get64(head.tail) };
 	rec->was_clean = get32(head.clean);
-	if (!rec->was_clean || suspect)
+	if (!rec->was_clean || suspect) {
+		struct work before = work_begin(WORK_RECOVERY, CORRUPT_NO_INO);
+
 		r = jnl_recover(j, &head, rec, suspect, &done);
+		work_end(before);
+	}
 	if (r)
 		return r;
 	count_recovery(rec);

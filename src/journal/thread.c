@@ -5,6 +5,7 @@
  * of commit_ms here; the file system's flusher uses the other half before it publishes (pre_commit
  * catches what it missed).
  */
+#include "base/err.h"
 #include "base/time.h"
 #include "journal/jnl_priv.h"
 
@@ -62,11 +63,13 @@ static void thread_sleep(struct jnl *j)
 
 static void thread_work(struct jnl *j, bool commit, bool checkpoint, bool all)
 {
+	work_begin(WORK_COMMIT, CORRUPT_NO_INO);
 	if (commit) {
 		if (j->cfg.pre_commit)
 			j->cfg.pre_commit(j->cfg.host);
 		jnl_commit_running(j);
 	}
+	work_begin(WORK_CHECKPOINT, CORRUPT_NO_INO);
 	if (checkpoint)
 		checkpoint_to(j, all ? 0 : checkpoint_down_to(j->ring_nr),
 			      all ? 0 : checkpoint_down_to(j->dirty_share));

@@ -57,10 +57,48 @@ START_TEST(a_flood_of_one_corruption_makes_few_lines)
 	ck_assert_int_ge(nr_lines, 8);
 	ck_assert_int_le(nr_lines, 30);
 	ck_assert_uint_eq(corrupt_count(WHY_BITMAP), 100000);
+}
+END_TEST
+
+static void check_line(const char *who, enum why why)
+{
+	char want[LOG_LINE_MAX];
+
+	snprintf(want, sizeof(want), "%s: %s", who, why_text(why));
+	ck_assert_str_eq(last_line, want);
+}
+
+START_TEST(a_report_says_what_its_thread_does_and_where_the_damage_is)
+{
+	struct work before, inner;
+
+	log_set_sink(remember, &nr_lines);
 	corrupt(WHY_MAP, CORRUPT_NO_INO, CORRUPT_NO_SECTOR);
-	ck_assert_str_eq(last_line, "corruption: sector map: wrong content");
+	check_line("corruption: running", WHY_MAP);
+	before = work_begin(WORK_LOOKUP, 2);
 	corrupt(WHY_INODE, 12, 345);
-	ck_assert_str_eq(last_line, "corruption: inode: wrong content, inode 12, sector 345");
+	check_line("corruption: lookup of inode 2: inode 12, sector 345", WHY_INODE);
+	inner = work_begin(WORK_READ, 12);
+	corrupt_data(WHY_DATA_CHECKSUM, 12, 3, 345);
+	check_line("corruption: read of inode 12: file sector 3, sector 345", WHY_DATA_CHECKSUM);
+	work_end(inner);
+	corrupt(WHY_HDR_CHECKSUM, CORRUPT_NO_INO, 99);
+	check_line("corruption: lookup of inode 2: sector 99", WHY_HDR_CHECKSUM);
+	work_end(before);
+	corrupt(WHY_INODE, 12, CORRUPT_NO_SECTOR);
+	check_line("corruption: running: inode 12", WHY_INODE);
+}
+END_TEST
+
+START_TEST(an_error_of_the_device_is_of_who_sent_the_request)
+{
+	struct work before = work_begin(WORK_WRITEBACK, CORRUPT_NO_INO), sender = work_now();
+
+	log_set_sink(remember, &nr_lines);
+	work_end(before);
+	corrupt_io(WHY_IO_WRITE, sender, 77, -EIO);
+	ck_assert_str_eq(last_line,
+			 "I/O error: writeback: sector 77: device: writing failed (EIO)");
 }
 END_TEST
 
@@ -133,6 +171,8 @@ int main(void)
 	check_add(s, a_sink_gets_whole_lines_up_to_its_level);
 	check_add(s, logging_keeps_errno_and_cuts_long_lines);
 	check_add(s, a_flood_of_one_corruption_makes_few_lines);
+	check_add(s, a_report_says_what_its_thread_does_and_where_the_damage_is);
+	check_add(s, an_error_of_the_device_is_of_who_sent_the_request);
 	check_add(s, hash_values_are_those_of_the_disk_format);
 	check_add(s, a_hash_in_pieces_equals_the_hash_of_the_whole);
 	check_add(s, rounding_and_logarithms_hold_at_their_edges);

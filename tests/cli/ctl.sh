@@ -17,6 +17,7 @@ check_fails 2 'scrub with a rate that is none is a mistake' "$CTL" scrub -r fast
 check_fails 2 'scrub with an unknown verb is a mistake' "$CTL" scrub begin /
 check_fails 2 'scrub stop with a rate is a mistake' "$CTL" scrub -r 1m stop /
 check_fails 2 'errors of two things is a mistake' "$CTL" errors / /
+check_fails 2 'errors to be cleared and shown is a mistake' "$CTL" errors --clear --json "$img"
 check_fails 1 'scrub of what is no FolioFS fails' "$CTL" scrub /
 check_fails 2 'stats with an unknown option is a mistake' "$CTL" stats --jsno /
 check_fails 2 'stats -i 0 is a mistake' "$CTL" stats -i 0 /

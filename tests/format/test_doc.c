@@ -1,12 +1,14 @@
 /*
- * Goal: docs/FORMAT.md gives every byte of every structure on the disk.
+ * Goal: docs/FORMAT.md gives every byte of every structure on the disk, and the numbers in them.
  * Method: each packed structure of format.h has a heading with its size; the rows of its table
- * follow each other without a gap and end at that size.
+ * follow each other without a gap and end at that size. Tables of numbers have a row for each that
+ * the program knows, with its words.
  */
 #include "check_main.h"
 
 #include <string.h>
 
+#include "base/work.h"
 #include "format/format.h"
 
 static const struct {
@@ -91,11 +93,43 @@ START_TEST(the_tables_give_every_byte)
 }
 END_TEST
 
+/* The rows "| NUMBER | TEXT |" of the table with this heading are those that text() knows. */
+static void check_table(const char *heading, const char *(*text)(u16 nr))
+{
+	FILE *f = source("docs/FORMAT.md");
+	char line[1024], want[1024];
+	bool inside = false;
+	u32 nr, rows = 0, known = 0;
+
+	while (fgets(line, sizeof(line), f)) {
+		if (line[0] != '|')
+			inside = false;
+		inside = inside || strcmp(line, heading) == 0;
+		if (!inside || sscanf(line, "| %u |", &nr) != 1)
+			continue;
+		ck_assert_msg(nr && text((u16)nr), "no such number: %s", line);
+		snprintf(want, sizeof(want), "| %u | %s |\n", nr, text((u16)nr));
+		ck_assert_str_eq(line, want);
+		rows++;
+	}
+	fclose(f);
+	for (nr = 1; nr <= UINT16_MAX; nr++)
+		known += text((u16)nr) != NULL;
+	ck_assert_uint_eq(rows, known);
+}
+
+START_TEST(every_operation_of_the_record_of_errors_has_its_number)
+{
+	check_table("| op | operation |\n", work_text);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("doc");
 
 	check_add(s, every_packed_structure_of_the_header_is_looked_at);
 	check_add(s, the_tables_give_every_byte);
+	check_add(s, every_operation_of_the_record_of_errors_has_its_number);
 	return check_main(s);
 }

@@ -196,7 +196,7 @@ START_TEST(what_was_found_is_recorded_and_there_after_a_remount)
 	for (u32 i = 0; i < e.nr; i++) {
 		fs_error_to_text(&e.e[i], text, sizeof(text));
 		printf("  %s\n", text);
-		if (e.e[i].sector == addr && e.e[i].op == FMT_ERROR_OP_SCRUB &&
+		if (e.e[i].sector == addr && e.e[i].op == WORK_SCRUB &&
 		    e.e[i].why == WHY_HDR_CHECKSUM)
 			count += e.e[i].count;
 	}
@@ -230,6 +230,40 @@ START_TEST(the_record_counts_the_same_place_once_and_keeps_the_newest)
 }
 END_TEST
 
+/* Of nodes and bitmaps the inode only says who met them: it makes no other place. */
+START_TEST(what_belongs_to_no_inode_is_one_place_whoever_meets_it)
+{
+	struct work before;
+
+	open_fs();
+	for (u64 ino = 10; ino < 20; ino++) {
+		before = work_begin(ino == 19 ? WORK_LOOKUP : WORK_GETATTR, ino);
+		corrupt(WHY_HDR_CHECKSUM, CORRUPT_NO_INO, 1000);
+		work_end(before);
+		if (ino % 3 == 0)
+			ck_assert_int_eq(fs_tick(fs), 0);
+	}
+	close_fs();
+	open_fs();
+	ck_assert_int_eq(fs_errors(fs, &e), 0);
+	ck_assert_uint_eq(e.nr, 1);
+	ck_assert_uint_eq(e.e[0].count, 10);
+	ck_assert_uint_eq(e.e[0].op, WORK_LOOKUP);
+	ck_assert_uint_eq(e.e[0].ino, 19);
+	close_fs();
+}
+END_TEST
+
+START_TEST(numbers_without_a_name_are_shown_as_numbers)
+{
+	const struct fs_error one = { .sector = 9, .count = 2, .why = 60000, .op = 60001 };
+	char text[256];
+
+	fs_error_to_text(&one, text, sizeof(text));
+	ck_assert_ptr_nonnull(strstr(text, "  operation 60001  reason 60000, sector 9, 2 times"));
+}
+END_TEST
+
 START_TEST(the_record_is_no_problem_to_a_check)
 {
 	struct check_result res;
@@ -258,6 +292,8 @@ int main(void)
 	ADD(a_damaged_node_is_found_and_what_does_not_depend_on_it_works);
 	ADD(what_was_found_is_recorded_and_there_after_a_remount);
 	ADD(the_record_counts_the_same_place_once_and_keeps_the_newest);
+	ADD(what_belongs_to_no_inode_is_one_place_whoever_meets_it);
+	ADD(numbers_without_a_name_are_shown_as_numbers);
 	ADD(the_record_is_no_problem_to_a_check);
 	return check_main(suite);
 }

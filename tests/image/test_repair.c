@@ -169,14 +169,14 @@ START_TEST(a_log_damaged_in_the_middle_is_left_alone_until_it_is_repaired)
 	ck_assert_int_eq(fs_iget(fs, FMT_ROOT_INO, &root), 0);
 	ck_assert_int_eq(fs_setxattr(root, "user.a", "b", 1, 0), -EROFS);
 	fs_iput(root);
-	ck_assert_uint_eq(recorded(fs, FMT_ERROR_OP_MOUNT), 1);
+	ck_assert_uint_eq(recorded(fs, WORK_RECOVERY), 1);
 	close_image(fs, dev);
 	ck_assert_int_eq(fsck(""), 4);
 	ck_assert_int_eq(fsck("-n"), 4);
 	ck_assert_int_eq(fsck("-y"), 1);
 	mount_image(BLK_RDWR, &fs, &dev);
 	ck_assert(!fs_readonly(fs));
-	ck_assert_uint_eq(recorded(fs, FMT_ERROR_OP_FSCK), 1);
+	ck_assert_uint_eq(recorded(fs, WORK_FSCK), 1);
 	close_image(fs, dev);
 	ck_assert_int_eq(fsck("-n -c"), 0);
 	sample_fini(&s);

@@ -139,26 +139,21 @@ int cmd_scrub(int argc, char **argv)
 
 /* ---- errors ---- */
 
-static int show_errors(struct dump *d)
+static int show_errors(struct dump *d, bool json)
 {
 	struct fs_errors *e = malloc(sizeof(*e));
-	char line[256];
 	int err = e ? dump_errors(d, e) : -ENOMEM;
 
-	for (u32 i = 0; !err && i < e->nr; i++) {
-		fs_error_to_text(&e->e[i], line, sizeof(line));
-		printf("%s\n", line);
-	}
 	if (!err)
-		printf("%llu errors noted\n", (unsigned long long)e->total);
+		fs_errors_print(e, json, stdout);
 	free(e);
 	return err;
 }
 
-static int mount_errors(const char *path, bool clear)
+static int mount_errors(const char *path, bool clear, bool json)
 {
 	char *text = NULL;
-	int status = ctl_ask(path, clear ? "errors clear" : "errors", &text);
+	int status = ctl_ask(path, clear ? "errors clear" : json ? "errors json" : "errors", &text);
 
 	if (!status && text)
 		printf("%s", text);
@@ -184,7 +179,7 @@ static int clear_on(struct blk_dev *dev)
 	return err;
 }
 
-static int image_errors(const char *path, bool clear)
+static int image_errors(const char *path, bool clear, bool json)
 {
 	struct blk_dev *dev;
 	struct dump *d;
@@ -199,7 +194,7 @@ static int image_errors(const char *path, bool clear)
 	} else {
 		err = dump_open(dev, true, &d);
 		if (!err) {
-			err = show_errors(d);
+			err = show_errors(d, json);
 			dump_close(d);
 		}
 	}
@@ -211,12 +206,14 @@ static int image_errors(const char *path, bool clear)
 int cmd_errors(int argc, char **argv)
 {
 	bool clear = argc == 3 && strcmp(argv[1], "--clear") == 0;
+	bool json = argc == 3 && strcmp(argv[1], "--json") == 0;
 	const char *path = argv[argc - 1];
 	struct stat st;
 
-	if (argc != 2 && !clear)
-		return ctl_usage("errors takes [--clear] and one MOUNT or IMAGE");
+	if (argc != 2 && !clear && !json)
+		return ctl_usage("errors takes [--clear | --json] and one MOUNT or IMAGE");
 	if (stat(path, &st))
 		return ctl_fail("%s: %s", path, err_text(errno));
-	return S_ISDIR(st.st_mode) ? mount_errors(path, clear) : image_errors(path, clear);
+	return S_ISDIR(st.st_mode) ? mount_errors(path, clear, json) :
+				     image_errors(path, clear, json);
 }

@@ -37,7 +37,8 @@ static const struct command {
 	{ "frag", "MOUNT | PATH", "how long free runs, or a file's extents, are", cmd_frag },
 	{ "scrub", "[-r RATE] [start | stop | status] MOUNT",
 	  "verify everything on the disk, while it is used", cmd_scrub },
-	{ "errors", "[--clear] MOUNT | IMAGE", "what was found damaged so far", cmd_errors },
+	{ "errors", "[--clear | --json] MOUNT | IMAGE", "what was found damaged so far",
+	  cmd_errors },
 	{ "umount", "MOUNT", "unmount, and wait until the image is clean and free", cmd_umount },
 };
 

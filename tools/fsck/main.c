@@ -236,6 +236,7 @@ int main(int argc, char **argv)
 	if (status || a.done)
 		return status;
 	log_set_sink(log_line, NULL);
+	work_begin(WORK_FSCK, CORRUPT_NO_INO);
 	signal(SIGINT, cancelled);
 	signal(SIGTERM, cancelled);
 	status = run(&a);
