@@ -44,10 +44,18 @@ struct blk_dev;
 #define BLK_TRUNCATE    0x04u   /* with BLK_CREATE: an existing regular file gets opts->size too */
 #define BLK_NOLOCK      0x08u   /* no lock at all (dump of a mounted image) */
 
+/* Whether writes that are durable by themselves are used: blk_goes_alone(). */
+enum blk_fua {
+	BLK_FUA_AUTO,           /* where the device below says that it has them */
+	BLK_FUA_ON,             /* also where it says nothing: then the kernel flushes */
+	BLK_FUA_OFF,
+};
+
 struct blk_opts {
 	u64 size;               /* bytes, for BLK_CREATE */
 	bool buffered;          /* no O_DIRECT */
 	bool sync;              /* force the sync backend */
+	enum blk_fua fua;
 };
 
 /*
@@ -80,6 +88,7 @@ u32 blk_logical_size(const struct blk_dev *dev);        /* 512 or 4096 */
 bool blk_is_rdonly(const struct blk_dev *dev);
 bool blk_is_file(const struct blk_dev *dev);            /* regular file: sparse, can grow */
 bool blk_is_direct(const struct blk_dev *dev);          /* O_DIRECT */
+bool blk_has_fua(const struct blk_dev *dev);            /* writes can be durable by themselves */
 const char *blk_backend(const struct blk_dev *dev);     /* "uring" "sync" "ram" "sim" */
 const char *blk_path(const struct blk_dev *dev);
 
@@ -102,6 +111,10 @@ enum blk_kind { BLK_DATA, BLK_META, BLK_LOG };
 
 int blk_read(struct blk_dev *dev, u64 sector, void *buf, u32 nr, enum blk_kind kind);
 int blk_write(struct blk_dev *dev, u64 sector, const void *buf, u32 nr, enum blk_kind kind);
+/* The same, and it is durable when this returns 0, as if a flush had followed; other writes that
+ * have completed are no more durable for it. For whom blk_goes_alone() said so. */
+int blk_write_durable(struct blk_dev *dev, u64 sector, const void *buf, u32 nr,
+		      enum blk_kind kind);
 
 /* The same with a list of segments, aligned as in struct blk_io. */
 int blk_readv(struct blk_dev *dev, u64 sector, const struct iovec *iov, unsigned nr_iov,
@@ -123,6 +136,7 @@ struct blk_io {
 	u64 sector;
 	u32 nr;
 	unsigned nr_iov;
+	bool durable;                   /* a write: as blk_write_durable() */
 	const struct iovec *iov;
 	void (*done)(struct blk_io *);
 	void *arg;
@@ -227,6 +241,13 @@ int blk_flush_upto(struct blk_dev *dev, u64 ticket);
 u64 blk_flush_failures(struct blk_dev *dev);
 /* blk_flush() for what was written since that number was taken: the error of any flush since. */
 int blk_flush_since(struct blk_dev *dev, u64 failures);
+
+/*
+ * What makes a small write durable at the lowest cost? true: blk_write_durable(), since the device
+ * has such writes (FUA) and no other write has completed since the newest flush began. false: a
+ * write and a flush, which then serves the others, too.
+ */
+bool blk_goes_alone(struct blk_dev *dev);
 
 /* Number of device flushes that were begun (tests, statistics). */
 u64 blk_flush_count(struct blk_dev *dev);

@@ -41,6 +41,8 @@ struct blk_flush {
 	u64 fail_before;        /* the failure before that one */
 	u64 ok_before_fail;     /* newest success between fail_before and last_fail */
 	int err;                /* of last_fail */
+	/* A write that is not durable by itself has completed since `begun` grew. A hint. */
+	_Atomic bool owed;
 };
 
 /* Whether writes may begin; see gate.c. */
@@ -58,6 +60,7 @@ struct blk_dev {
 	bool rdonly;
 	bool is_file;
 	bool direct;
+	bool fua;
 	char *path;
 	struct blk_flush flush;
 	struct blk_gate gate;
@@ -88,6 +91,7 @@ void blk_writelog_stop(struct blk_dev *dev);            /* also if there is none
 /* flush.c */
 void blk_flush_init(struct blk_flush *f);
 void blk_flush_fini(struct blk_flush *f);
+void blk_flush_owe(struct blk_flush *f);        /* a write completed that needs a flush */
 
 /* gate.c */
 void blk_gate_init(struct blk_gate *g);
@@ -104,5 +108,8 @@ int blk_ram_open(const char *path, unsigned flags, struct blk_dev **out);
 /* align.c: facts of a descriptor. */
 /* Alignment of O_DIRECT offsets: 0 if the file takes none, 512 if the kernel can't tell. */
 u32 blk_dio_align(int fd);
+
+/* fua.c: the device that the descriptor's data lies on says that it has FUA. */
+bool blk_fua_found(int fd);
 
 #endif

@@ -62,6 +62,11 @@ bool blk_is_direct(const struct blk_dev *dev)
 	return dev->direct;
 }
 
+bool blk_has_fua(const struct blk_dev *dev)
+{
+	return dev->fua;
+}
+
 const char *blk_backend(const struct blk_dev *dev)
 {
 	return dev->ops->name;
@@ -123,6 +128,7 @@ static int admit(struct blk_dev *dev, struct blk_io *io)
 	int err;
 
 	assert_aligned(io);
+	ASSERT(!io->durable || (io->op == BLK_WRITE && dev->fua));
 	io->dev = dev;
 	io->began = now_ns();
 	io->work = work_now();
@@ -145,6 +151,8 @@ static void count(const struct blk_io *io)
 	stat_add((enum stat_id)((read ? STAT_READ_BYTES_DATA : STAT_WRITE_BYTES_DATA) + io->kind),
 		 bytes);
 	stat_inc((enum stat_id)((read ? STAT_READ_IOS_DATA : STAT_WRITE_IOS_DATA) + io->kind));
+	if (io->durable)
+		stat_inc(STAT_DURABLE_WRITES);
 	stat_time(read ? HIST_DISK_READ : HIST_DISK_WRITE, now_ns() - io->began);
 }
 
@@ -185,6 +193,8 @@ void blk_io_end(struct blk_io *io, int res)
 	else
 		count(io);
 	res = blk_errno(res);
+	if (io->op == BLK_WRITE && !io->durable)
+		blk_flush_owe(&io->dev->flush);
 	if (!res && io->op == BLK_WRITE && io->dev->writelog)
 		blk_writelog_write(io->dev, io);
 	if (io->batch) {
@@ -314,21 +324,12 @@ int blk_batch_fini(struct blk_batch *b)
 
 /* -------------------------------------------------------------- synchronous */
 
-static int transfer_list(struct blk_dev *dev, enum blk_op op, u64 sector, const struct iovec *iov,
-			 unsigned nr_iov, enum blk_kind kind)
+static int transfer_list(struct blk_dev *dev, struct blk_io io)
 {
-	size_t bytes = iov_bytes(iov, nr_iov);
-	struct blk_io io = {
-		.op = op,
-		.kind = kind,
-		.sector = sector,
-		.nr = (u32)(bytes >> SECTOR_SHIFT),
-		.iov = iov,
-		.nr_iov = nr_iov,
-	};
 	struct blk_batch b;
 
-	if (!bytes)
+	io.nr = (u32)(iov_bytes(io.iov, io.nr_iov) >> SECTOR_SHIFT);
+	if (!io.nr)
 		return 0;
 	blk_batch_init(&b, dev);
 	blk_batch_add(&b, &io);
@@ -338,13 +339,15 @@ static int transfer_list(struct blk_dev *dev, enum blk_op op, u64 sector, const 
 int blk_readv(struct blk_dev *dev, u64 sector, const struct iovec *iov, unsigned nr_iov,
 	      enum blk_kind kind)
 {
-	return transfer_list(dev, BLK_READ, sector, iov, nr_iov, kind);
+	return transfer_list(dev, (struct blk_io){ .op = BLK_READ, .kind = kind, .sector = sector,
+						   .iov = iov, .nr_iov = nr_iov });
 }
 
 int blk_writev(struct blk_dev *dev, u64 sector, const struct iovec *iov, unsigned nr_iov,
 	       enum blk_kind kind)
 {
-	return transfer_list(dev, BLK_WRITE, sector, iov, nr_iov, kind);
+	return transfer_list(dev, (struct blk_io){ .op = BLK_WRITE, .kind = kind, .sector = sector,
+						   .iov = iov, .nr_iov = nr_iov });
 }
 
 /* One slot of the pipeline of a long synchronous transfer. */
@@ -382,8 +385,9 @@ static int transfer_long(struct blk_dev *dev, const struct blk_io *all, u8 *buf)
 		s->iov = (struct iovec){ buf + ((size_t)at << SECTOR_SHIFT),
 					 (size_t)nr << SECTOR_SHIFT };
 		s->io = (struct blk_io){ .op = all->op, .kind = all->kind,
-					 .sector = all->sector + at, .nr = nr, .iov = &s->iov,
-					 .nr_iov = 1, .done = slot_done, .arg = &s->busy };
+					 .durable = all->durable, .sector = all->sector + at,
+					 .nr = nr, .iov = &s->iov, .nr_iov = 1,
+					 .done = slot_done, .arg = &s->busy };
 		s->busy = true;
 		blk_batch_add(&b, &s->io);
 		blk_batch_send(&b);
@@ -408,7 +412,9 @@ static int transfer_bounced(struct blk_dev *dev, const struct blk_io *all, u8 *b
 
 		if (all->op == BLK_WRITE)
 			memcpy(copy, here, bytes);
-		err = transfer_list(dev, all->op, all->sector + at, &iov, 1, all->kind);
+		err = transfer_list(dev, (struct blk_io){
+			.op = all->op, .kind = all->kind, .durable = all->durable,
+			.sector = all->sector + at, .iov = &iov, .nr_iov = 1 });
 		if (!err && all->op == BLK_READ)
 			memcpy(here, copy, bytes);
 	}
@@ -416,7 +422,7 @@ static int transfer_bounced(struct blk_dev *dev, const struct blk_io *all, u8 *b
 	return err;
 }
 
-static int transfer(struct blk_dev *dev, const struct blk_io *all, u8 *buf)
+static int transfer(struct blk_dev *dev, struct blk_io *all, u8 *buf)
 {
 	struct iovec iov = { buf, (size_t)all->nr << SECTOR_SHIFT };
 	int err = check_range(dev, all->sector, all->nr);
@@ -427,7 +433,9 @@ static int transfer(struct blk_dev *dev, const struct blk_io *all, u8 *buf)
 		return transfer_bounced(dev, all, buf);
 	if (all->nr > BLK_MAX_IO_SECTORS)
 		return transfer_long(dev, all, buf);
-	return transfer_list(dev, all->op, all->sector, &iov, 1, all->kind);
+	all->iov = &iov;
+	all->nr_iov = 1;
+	return transfer_list(dev, *all);
 }
 
 int blk_read(struct blk_dev *dev, u64 sector, void *buf, u32 nr, enum blk_kind kind)
@@ -440,6 +448,15 @@ int blk_read(struct blk_dev *dev, u64 sector, void *buf, u32 nr, enum blk_kind k
 int blk_write(struct blk_dev *dev, u64 sector, const void *buf, u32 nr, enum blk_kind kind)
 {
 	struct blk_io all = { .op = BLK_WRITE, .kind = kind, .sector = sector, .nr = nr };
+
+	return transfer(dev, &all, (u8 *)(uintptr_t)buf);
+}
+
+int blk_write_durable(struct blk_dev *dev, u64 sector, const void *buf, u32 nr,
+		      enum blk_kind kind)
+{
+	struct blk_io all = { .op = BLK_WRITE, .kind = kind, .sector = sector, .nr = nr,
+			      .durable = true };
 
 	return transfer(dev, &all, (u8 *)(uintptr_t)buf);
 }
@@ -517,6 +534,7 @@ int blk_zero(struct blk_dev *dev, u64 sector, u64 nr, enum blk_kind kind)
 	blk_write_begin(dev);
 	if (!err)
 		err = dev->ops->zero(dev, sector, nr);
+	blk_flush_owe(&dev->flush);
 	if (!err && dev->writelog)
 		blk_writelog_zero(dev, sector, nr);
 	blk_write_end(dev);
@@ -548,6 +566,7 @@ int blk_resize(struct blk_dev *dev, u64 sectors)
 int blk_open(const char *path, unsigned flags, const struct blk_opts *opts, struct blk_dev **out)
 {
 	static const struct blk_opts defaults;
+	enum blk_fua fua = opts ? opts->fua : BLK_FUA_AUTO;
 	struct blk_dev *dev;
 	char *copy = strdup(path);
 	int err;
@@ -563,6 +582,8 @@ int blk_open(const char *path, unsigned flags, const struct blk_opts *opts, stru
 		return err;
 	}
 	dev->path = copy;
+	if (fua != BLK_FUA_AUTO)
+		dev->fua = fua == BLK_FUA_ON;
 	*out = dev;
 	return 0;
 }

@@ -51,14 +51,16 @@ static struct file_dev *file_of(struct blk_dev *dev)
 
 /* ---------------------------------------------------------------- transfers */
 
-static ssize_t sync_piece(int fd, enum blk_op op, const struct iovec *iov, unsigned nr, u64 off)
+static ssize_t sync_piece(int fd, const struct blk_io *io, const struct iovec *iov, unsigned nr,
+			  u64 off)
 {
 	u64 began = block_begin();
 	ssize_t n;
 
 	do
-		n = op == BLK_READ ? preadv(fd, iov, (int)nr, (off_t)off)
-				   : pwritev(fd, iov, (int)nr, (off_t)off);
+		n = io->op == BLK_READ ? preadv(fd, iov, (int)nr, (off_t)off)
+				       : pwritev2(fd, iov, (int)nr, (off_t)off,
+						  io->durable ? RWF_DSYNC : 0);
 	while (n < 0 && errno == EINTR);
 	n = n < 0 ? -errno : n;
 	block_end(BLOCK_DISK, began);
@@ -74,7 +76,7 @@ static int file_transfer(struct blk_dev *dev, struct blk_io *io)
 
 	iov_cursor_init(&cur, io->iov, io->nr_iov);
 	while (iov_cursor_piece(&cur, RING_MAX_PIECE, SYNC_SEGMENTS, &iov, &nr)) {
-		ssize_t n = sync_piece(file_of(dev)->fd, io->op, iov, nr, off);
+		ssize_t n = sync_piece(file_of(dev)->fd, io, iov, nr, off);
 
 		if (n <= 0)
 			return n ? (int)n : -EIO;
@@ -101,6 +103,7 @@ static void prepare_req(struct blk_dev *dev, struct blk_io *io)
 {
 	io->rq.op = io->op == BLK_READ ? RING_READ : RING_WRITE;
 	io->rq.file = file_of(dev)->handle;
+	io->rq.durable = io->durable;
 	io->rq.off = io->sector << SECTOR_SHIFT;
 	io->rq.iov = io->iov;
 	io->rq.nr_iov = io->nr_iov;
@@ -430,6 +433,7 @@ int blk_file_open(const char *path, unsigned flags, const struct blk_opts *opts,
 	}
 	blk_dev_init(&f->dev, choose_backend(f, path, opts->sync), f->dev.sectors,
 		     f->dev.logical_size);
+	f->dev.fua = f->dev.direct && blk_fua_found(f->fd);
 	*out = &f->dev;
 	return 0;
 }

@@ -19,6 +19,9 @@
  *    so again. A ticket is taken when I/O has completed; a flush that failed between the two is
  *    seen by who has taken blk_flush_failures() before the I/O.
  *
+ * 4. Writes that are durable by themselves (FUA) are no business of a flush. `owed` only helps to
+ *    choose between the two: whoever needs I/O of his own to be durable has a ticket for it.
+ *
  * Locking: flush.lock (RANK_BLK), not held while the device works.
  */
 #include "base/err.h"
@@ -53,6 +56,18 @@ u64 blk_flush_count(struct blk_dev *dev)
 u64 blk_flush_failures(struct blk_dev *dev)
 {
 	return atomic_load_explicit(&dev->flush.failures, memory_order_seq_cst);
+}
+
+void blk_flush_owe(struct blk_flush *f)
+{
+	/* Read first: under load it is always set, and many threads end writes. */
+	if (!atomic_load_explicit(&f->owed, memory_order_relaxed))
+		atomic_store_explicit(&f->owed, true, memory_order_relaxed);
+}
+
+bool blk_goes_alone(struct blk_dev *dev)
+{
+	return dev->fua && !atomic_load_explicit(&dev->flush.owed, memory_order_relaxed);
 }
 
 int blk_flush_since(struct blk_dev *dev, u64 failures)
@@ -124,6 +139,7 @@ static void lead(struct blk_dev *dev)
 	int err;
 
 	f->running = true;
+	atomic_store_explicit(&f->owed, false, memory_order_relaxed);
 	mutex_unlock(&f->lock);
 	err = device_flush(dev);
 	mutex_lock(&f->lock);

@@ -130,7 +130,7 @@ static int record_write(struct sim_dev *s, const struct blk_io *io)
 {
 	u8 *data = malloc((size_t)io->nr << SECTOR_SHIFT);
 	struct sim_event ev = { .kind = SIM_WRITE, .what = io->kind, .sector = io->sector,
-				.nr = io->nr, .data = data };
+				.nr = io->nr, .data = data, .durable = io->durable };
 
 	if (!data)
 		return -ENOMEM;
@@ -195,7 +195,7 @@ size_t sim_unflushed(struct blk_dev *dev, size_t n)
 	size_t nr = 0;
 
 	for (size_t i = sim_last_flush(dev, n); i < n; i++)
-		nr += s->events[i].kind == SIM_WRITE || s->events[i].kind == SIM_DISCARD;
+		nr += sim_is_volatile(&s->events[i]);
 	return nr;
 }
 
@@ -359,6 +359,8 @@ int sim_open(const struct sim_opts *opts, struct blk_dev **out)
 	struct sim_dev *s;
 	int err = sim_make(opts->sectors, opts->logical_size ? opts->logical_size : 512, NULL, &s);
 
+	if (!err)
+		s->dev.fua = opts->fua;
 	if (!err && opts->record) {
 		err = sim_start_recording(s);
 		if (err)

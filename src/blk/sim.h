@@ -11,8 +11,11 @@
  * is one event, recorded at its completion together with a copy of its data.
  *
  * What a crash may leave (the model of a disk with a volatile cache):
- *   - every write before the last flush of the first n events: whole;
- *   - of the writes after it, any subset; of two that overlap, either may have come last;
+ *   - every write before the last flush of the first n events, and every durable one among them:
+ *     whole;
+ *   - of the other writes after it, any subset; of two that overlap, either may have come last (but
+ *     not one before a durable write that overlaps it);
+ *   - if event n is a durable write, that too: it was under way;
  *   - each of them perhaps in part: any subset of its 512 B or 4 KiB units.
  *
  * Images share the recorded data, so making one costs a copy of a table of pointers (8 bytes a
@@ -23,6 +26,7 @@ struct sim_opts {
 	u64 sectors;
 	u32 logical_size;       /* 512 or 4096; 0 means 512 */
 	bool record;            /* false: only a small, cheap memory device */
+	bool fua;               /* it has writes that are durable by themselves */
 };
 
 int sim_open(const struct sim_opts *opts, struct blk_dev **out);
@@ -32,6 +36,7 @@ enum sim_kind { SIM_WRITE, SIM_FLUSH, SIM_DISCARD, SIM_MARK };
 struct sim_event {
 	enum sim_kind kind;
 	enum blk_kind what;     /* SIM_WRITE */
+	bool durable;           /* SIM_WRITE with FUA */
 	u64 sector;             /* SIM_WRITE, SIM_DISCARD */
 	u64 nr;
 	u64 mark;               /* SIM_MARK */
@@ -42,7 +47,7 @@ struct sim_event {
 /*
  * A recording device with the content of an image file and the events of a block log that was
  * taken from then on (blk/dmlog.h): what a real daemon did, cut into crash images.
- * -EINVAL no such log; -EOPNOTSUPP one with requests that are no whole sectors, or FUA writes.
+ * -EINVAL no such log; -EOPNOTSUPP one with requests that are no whole sectors.
  */
 int sim_load(const char *image, const char *log, struct blk_dev **out);
 
@@ -55,7 +60,7 @@ struct sim_event sim_event_get(struct blk_dev *dev, size_t index);
 /* Number of events up to and with the last flush among the first n; 0 if there is none. */
 size_t sim_last_flush(struct blk_dev *dev, size_t n);
 
-/* Writes and discards that are not covered by a flush after n events. */
+/* Writes and discards that are not durable after n events. */
 size_t sim_unflushed(struct blk_dev *dev, size_t n);
 
 enum sim_cut {
@@ -69,7 +74,7 @@ struct sim_spec {
 	enum sim_cut cut;
 	u64 seed;               /* SIM_RANDOM, tear, permute */
 	u64 subset;             /* SIM_SUBSET */
-	/* 0, 512 or 4096: kept writes may lack such units (SIM_PREFIX: event n - 1) */
+	/* 0, 512 or 4096: kept writes may lack such units (SIM_PREFIX: the newest of them) */
 	u32 tear;
 	bool permute;           /* kept events are applied in pseudo-random order */
 };

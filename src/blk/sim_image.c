@@ -182,6 +182,15 @@ static void shuffle(struct choice *c, u64 *random)
 	}
 }
 
+/* A durable write that had not returned: it may be there, in part. Torn prefixes end in it. */
+static bool is_under_way(const struct sim_dev *s, const struct sim_spec *spec, u64 *random)
+{
+	if (spec->events >= s->nr_events || !s->events[spec->events].durable)
+		return false;
+	return spec->cut == SIM_PREFIX ? spec->tear != 0
+				       : spec->cut == SIM_RANDOM && (next_random(random) & 1);
+}
+
 /* Some crashes lose nearly everything, some nearly nothing. */
 static int choose(const struct sim_dev *s, const struct sim_spec *spec, size_t from,
 		  struct choice *c, u64 *random)
@@ -195,11 +204,36 @@ static int choose(const struct sim_dev *s, const struct sim_spec *spec, size_t f
 	if (!c->index)
 		return -ENOMEM;
 	for (size_t i = from; i < spec->events; i++)
-		if (changes_content(&s->events[i]) && is_kept(spec, seen++, keep, random))
+		if (s->events[i].durable ||
+		    (sim_is_volatile(&s->events[i]) && is_kept(spec, seen++, keep, random)))
 			c->index[c->nr++] = i;
+	if (is_under_way(s, spec, random))
+		c->index[c->nr++] = spec->events;
 	if (spec->permute)
 		shuffle(c, random);
 	return 0;
+}
+
+static bool overlap(const struct sim_event *a, const struct sim_event *b)
+{
+	return a->sector < b->sector + b->nr && b->sector < a->sector + a->nr;
+}
+
+/* In the order of the choice a later durable write has come before this one, which it replaced. */
+static bool is_replaced(const struct sim_dev *s, const struct choice *c, size_t k)
+{
+	for (size_t i = 0; i < k; i++)
+		if (s->events[c->index[i]].durable && c->index[i] > c->index[k] &&
+		    overlap(&s->events[c->index[i]], &s->events[c->index[k]]))
+			return true;
+	return false;
+}
+
+static bool may_tear(const struct sim_dev *s, const struct sim_spec *spec, size_t index)
+{
+	if (!spec->tear || (s->events[index].durable && index < spec->events))
+		return false;
+	return spec->cut != SIM_PREFIX || index + 1 >= spec->events;
 }
 
 static int apply(struct sim_pages *p, const struct sim_dev *s, const struct sim_spec *spec,
@@ -209,10 +243,10 @@ static int apply(struct sim_pages *p, const struct sim_dev *s, const struct sim_
 
 	for (size_t k = 0; k < c->nr && !err; k++) {
 		const struct sim_event *ev = &s->events[c->index[k]];
-		bool tear = spec->tear &&
-			    (spec->cut != SIM_PREFIX || c->index[k] == spec->events - 1);
 
-		if (tear)
+		if (spec->permute && is_replaced(s, c, k))
+			continue;
+		if (may_tear(s, spec, c->index[k]))
 			err = apply_torn(p, ev, spec->tear, random);
 		else
 			apply_whole(p, ev);
@@ -290,6 +324,7 @@ int sim_image(struct sim_cutter *c, const struct sim_spec *spec, bool record, st
 		return err;
 	err = sim_make(s->now.sectors, s->dev.logical_size, c->base, &image);
 	if (!err) {
+		image->dev.fua = s->dev.fua;
 		err = apply(&image->now, s, spec, &choice, &random);
 		if (!err && spec->tear)
 			err = note_mixed(c, image, &choice);

@@ -151,12 +151,13 @@ static int add_change(struct reader *r, const struct dmlog_entry *e, enum sim_ki
 	struct sim_event ev = { .kind = kind, .sector = at / per_sector, .nr = nr / per_sector };
 	int err = 0;
 
-	if (at % per_sector || nr % per_sector || (get64(e->flags) & DMLOG_FUA))
+	if (at % per_sector || nr % per_sector)
 		return -EOPNOTSUPP;
 	if (ev.nr > sectors || ev.sector > sectors - ev.nr)
 		return -EINVAL;
 	if (get64(e->flags) & DMLOG_METADATA)
 		ev.what = BLK_META;
+	ev.durable = kind == SIM_WRITE && (get64(e->flags) & DMLOG_FUA);
 	if (kind == SIM_WRITE)
 		ev.data = take(r, ev.nr << SECTOR_SHIFT, &err);
 	if (!err)

@@ -32,6 +32,12 @@ struct sim_dev {
 	size_t nr_mixed;
 };
 
+/* It changes the content, and only a flush makes it durable. */
+static inline bool sim_is_volatile(const struct sim_event *ev)
+{
+	return (ev->kind == SIM_WRITE && !ev->durable) || ev->kind == SIM_DISCARD;
+}
+
 /* Adds an event that was not made by a request: its data and text become the device's. -ENOMEM */
 int sim_push(struct sim_dev *s, const struct sim_event *ev);
 

@@ -6,8 +6,8 @@
  *    less than what somebody relies on. Its memory is stable until then.
  * 2. A flush is logged when it begins: writes that end while it runs come behind it and are not
  *    covered. One that fails is followed by the mark "flush failed".
- * 3. The number of entries in the header is brought up to date at each flush and mark, so a log
- *    that was cut short ends at one.
+ * 3. The number of entries in the header is brought up to date at each flush, write with FUA and
+ *    mark, so a log that was cut short ends at one.
  * 4. A log that can't be written any more is given up, loudly; the device goes on.
  *
  * Locking: writelog.lock (RANK_BLK), held while the file is written: nothing waits for a reader
@@ -111,7 +111,7 @@ static int write_entry(struct blk_writelog *l, const struct entry *e)
 		return err;
 	l->pos += l->unit + (e->iov ? e->nr << SECTOR_SHIFT : 0);
 	l->nr_entries++;
-	return e->flags & (DMLOG_FLUSH | DMLOG_MARK) ? write_super(l) : 0;
+	return e->flags & (DMLOG_FLUSH | DMLOG_FUA | DMLOG_MARK) ? write_super(l) : 0;
 }
 
 static void add(struct blk_dev *dev, const struct entry *e)
@@ -132,7 +132,8 @@ void blk_writelog_write(struct blk_dev *dev, const struct blk_io *io)
 {
 	add(dev, &(struct entry){ .sector = io->sector, .nr = io->nr, .iov = io->iov,
 				  .nr_iov = io->nr_iov,
-				  .flags = io->kind == BLK_DATA ? 0 : DMLOG_METADATA });
+				  .flags = (io->kind == BLK_DATA ? 0 : DMLOG_METADATA) |
+					   (io->durable ? DMLOG_FUA : 0) });
 }
 
 void blk_writelog_flush(struct blk_dev *dev)

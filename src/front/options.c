@@ -66,6 +66,8 @@ static const struct opt_row rows[] = {
 	{ "log_data", OPT_SIZE, AT(log_data), .min = 0, .max = FS_LOG_DATA_MAX,
 	  .value_text = "SIZE",
 	  .help = "most data that an fsync writes through the log (default: 64k; 0: none)" },
+	{ "fua", OPT_WORD, AT(fua), .words = "auto|on|off", .value_text = "MODE",
+	  .help = "log writes without flushes: auto (where the device has it, default), on, off" },
 	{ "nodatasum", OPT_FLAG, AT(nodatasum), 1,
 	  .help = "what is written gets no checksum: damage to it is not noticed" },
 	{ "datasum", OPT_FLAG, AT(nodatasum), 0,

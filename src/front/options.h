@@ -9,6 +9,7 @@
 #include <stdio.h>
 
 #include "base/types.h"
+#include "blk/blk.h"
 
 enum front_transport { FRONT_TRANSPORT_AUTO, FRONT_TRANSPORT_DEV, FRONT_TRANSPORT_URING };
 enum front_cache { FRONT_CACHE_KERNEL, FRONT_CACHE_DAEMON };
@@ -38,6 +39,7 @@ struct front_opts {
 	bool remount;           /* change what is mounted at mountpoint, start no daemon */
 	bool nodatasum;
 	u64 log_data;             /* bytes; 0 = never */
+	enum blk_fua fua;
 	bool allow_other;
 	bool allow_other_set;         /* said by the user, not by default */
 	bool replace_stale;

@@ -51,15 +51,16 @@ static bool holder_is_ending(const char *image)
 	       mountinfo_of_image(image, &m) == -ENOENT;
 }
 
-static int open_patiently(const char *image, unsigned flags, struct blk_dev **out)
+static int open_patiently(const char *image, unsigned flags, const struct blk_opts *opts,
+			  struct blk_dev **out)
 {
-	int err = blk_open(image, flags, NULL, out);
+	int err = blk_open(image, flags, opts, out);
 
 	for (unsigned ms = 0; err == -EBUSY && ms < START_WAIT_MS; ms += START_STEP_MS) {
 		if (!holder_is_ending(image))
 			break;
 		sleep_ms(START_STEP_MS);
-		err = blk_open(image, flags, NULL, out);
+		err = blk_open(image, flags, opts, out);
 	}
 	return err;
 }
@@ -83,19 +84,20 @@ static int open_failed(const char *image, int err)
 
 static int open_image(struct front *fr)
 {
+	const struct blk_opts opts = { .fua = fr->opts.fua };
 	const char *image = fr->opts.image;
 	int err = -EROFS;
 
 	if (!fr->opts.readonly)
-		err = open_patiently(image, BLK_RDWR, &fr->dev);
+		err = open_patiently(image, BLK_RDWR, &opts, &fr->dev);
 	if (!fr->opts.readonly && (err == -EROFS || err == -EACCES)) {
-		err = open_patiently(image, BLK_RDONLY, &fr->dev);
+		err = open_patiently(image, BLK_RDONLY, &opts, &fr->dev);
 		if (err == 0) {
 			log_warn("%s: write-protected, mounting read-only", image);
 			fr->opts.readonly = true;
 		}
 	} else if (fr->opts.readonly) {
-		err = open_patiently(image, BLK_RDONLY, &fr->dev);
+		err = open_patiently(image, BLK_RDONLY, &opts, &fr->dev);
 	}
 	return err ? open_failed(image, err) : 0;
 }
@@ -219,7 +221,8 @@ static void say_what(const struct front *fr)
 		 size_to_text((u64)fs_geo(fr->fs)->block_sectors << SECTOR_SHIFT, b),
 		 fr->opts.readonly ? ", read-only" : "");
 	log_info("device: %s%s; %s", blk_backend(fr->dev),
-		 blk_is_direct(fr->dev) ? ", O_DIRECT" : ", through the kernel's page cache",
+		 blk_is_direct(fr->dev) ? blk_has_fua(fr->dev) ? ", O_DIRECT, FUA" : ", O_DIRECT" :
+					  ", through the kernel's page cache",
 		 strcmp(blk_backend(fr->dev), "uring") == 0 ? ring_describe(ring, sizeof(ring)) :
 							      "no io_uring");
 	log_info("cache: %s, folios up to %s, policy %s",

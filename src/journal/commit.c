@@ -269,10 +269,11 @@ static int txn_close(struct jnl *j, struct closed *c)
 
 static int txn_write(struct jnl *j, const struct closed *c)
 {
+	bool keep = jnl_omitted != JNL_OMIT_COMMIT_FLUSH, alone = keep && blk_goes_alone(j->dev);
 	u64 failures = blk_flush_failures(j->dev);
-	int r = jnl_log_write(j, c->pos, j->image, c->nr);
+	int r = jnl_log_write(j, c->pos, j->image, c->nr, alone);
 
-	if (!r && jnl_omitted != JNL_OMIT_COMMIT_FLUSH)
+	if (!r && keep && !alone)
 		r = blk_flush_since(j->dev, failures);
 	return r;
 }

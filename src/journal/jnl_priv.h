@@ -219,7 +219,7 @@ int jnl_log_write_head(struct jnl *j, bool clean);  /* with the current tail; fl
 /* The newest valid header; *suspect: the other one is bad, and may have been newer. */
 int jnl_log_read_head(struct blk_dev *dev, const struct fmt_geo *geo, struct fmt_jnl_head *out,
 		      bool *suspect);
-int jnl_log_write(struct jnl *j, u64 pos, const void *image, u64 nr);
+int jnl_log_write(struct jnl *j, u64 pos, const void *image, u64 nr, bool durable);
 int jnl_log_read(struct blk_dev *dev, const struct fmt_geo *geo, u64 pos, void *buf, u64 nr);
 /*
  * j->lock held: is there room for `bytes` more in the running transaction, and `keep` sectors

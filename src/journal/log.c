@@ -22,14 +22,16 @@ static u64 ring_len(const struct fmt_geo *geo)
 	return geo->jnl_nr - 2;
 }
 
-int jnl_log_write(struct jnl *j, u64 pos, const void *image, u64 nr)
+int jnl_log_write(struct jnl *j, u64 pos, const void *image, u64 nr, bool durable)
 {
+	int (*write)(struct blk_dev *, u64, const void *, u32, enum blk_kind) =
+		durable ? blk_write_durable : blk_write;
 	u64 first = MIN(nr, j->ring_nr - pos);
-	int r = blk_write(j->dev, ring_start(j->geo) + pos, image, (u32)first, BLK_LOG);
+	int r = write(j->dev, ring_start(j->geo) + pos, image, (u32)first, BLK_LOG);
 
 	if (!r && nr > first)
-		r = blk_write(j->dev, ring_start(j->geo), (const u8 *)image + first * SECTOR_SIZE,
-			      (u32)(nr - first), BLK_LOG);
+		r = write(j->dev, ring_start(j->geo), (const u8 *)image + first * SECTOR_SIZE,
+			  (u32)(nr - first), BLK_LOG);
 	return r;
 }
 
@@ -86,14 +88,16 @@ int jnl_log_write_head(struct jnl *j, bool clean)
 {
 	u64 addr = j->geo->jnl_sector + (++j->serial & 1);
 	u64 failures = blk_flush_failures(j->dev);
+	bool alone = blk_goes_alone(j->dev);
 	int r;
 
 	header_fill(j, clean, addr, (struct fmt_jnl_head *)j->header);
-	r = blk_write(j->dev, addr, j->header, 1, BLK_LOG);
+	r = alone ? blk_write_durable(j->dev, addr, j->header, 1, BLK_LOG)
+		  : blk_write(j->dev, addr, j->header, 1, BLK_LOG);
 	/* The next one goes to the same place: the other header is the one that counts. */
 	if (r)
 		j->serial--;
-	return r ? r : blk_flush_since(j->dev, failures);
+	return r || alone ? r : blk_flush_since(j->dev, failures);
 }
 
 static bool header_valid(const struct fmt_jnl_head *h, const struct fmt_geo *geo, u64 addr)

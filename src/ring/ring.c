@@ -162,6 +162,8 @@ static void prep_transfer(struct ring *r, struct ring_req *req, struct io_uring_
 		io_uring_prep_rw(read ? IORING_OP_READV : IORING_OP_WRITEV, sqe, fd, iov, nr, off);
 	if (buffer >= 0)
 		sqe->buf_index = (u16)buffer;
+	if (req->durable)
+		sqe->rw_flags = RWF_DSYNC;
 	count_how(req->how);
 }
 

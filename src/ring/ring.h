@@ -113,6 +113,7 @@ struct ring_req {
 	unsigned nr_iov;
 	void (*done)(struct ring_req *);
 	void *arg;
+	bool durable;                   /* RING_WRITE: as if fdatasync followed (RWF_DSYNC) */
 	bool early;                     /* local rings: ring_settle() may run done() */
 
 	/*

@@ -81,6 +81,7 @@
 	STAT_BY_KIND(C, WRITE_IOS, "disk_write_requests", "", "writes sent to the device")         \
 	C(FLUSHES, "disk_flushes", "", "", "flushes sent to the device")                           \
 	C(FLUSHES_SHARED, "disk_flushes_shared", "", "", "flushes answered by another's flush")    \
+	C(DURABLE_WRITES, "disk_durable_writes", "", "", "writes that needed no flush (FUA)")      \
 	C(DISCARDS, "disk_discards", "", "", "discards sent to the device")                        \
 	C(DISCARD_BYTES, "disk_discarded", "", "bytes", "bytes discarded on the device")           \
 	C(DISK_ERRORS, "disk_errors", "", "", "reads, writes and flushes that failed")             \

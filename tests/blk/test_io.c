@@ -423,6 +423,61 @@ START_TEST(bytes_and_requests_are_counted_by_kind)
 }
 END_TEST
 
+static int no_flush(void *arg UNUSED, const struct blk_fault *f)
+{
+	return f->op == BLK_FAULT_FLUSH ? -EIO : 0;
+}
+
+/* What the kernel makes of it can't be seen here, but that it takes it, and no flush of ours. */
+START_TEST(a_durable_write_goes_to_a_file_by_either_way_without_a_flush)
+{
+	struct blk_opts opts = { .fua = BLK_FUA_ON, .size = 1u << 20, .sync = _i };
+	u64 durable = stat_read(STAT_DURABLE_WRITES);
+	u8 *w = t_buf(8), *r = t_buf(8);
+	char path[] = "durable.XXXXXX";
+	int fd = mkstemp(path);
+
+	ck_assert_int_ge(fd, 0);
+	close(fd);
+	ck_assert_int_eq(blk_open(path, BLK_RDWR | BLK_CREATE | BLK_TRUNCATE, &opts, &dev), 0);
+	unlink(path);
+	ck_assert(blk_has_fua(dev));
+	blk_fault_set(dev, no_flush, NULL);
+	t_fill(w, 8 * SECTOR_SIZE, 3);
+	ck_assert_int_eq(blk_write_durable(dev, 5, w, 8, BLK_LOG), 0);
+	ck_assert_int_eq(blk_read(dev, 5, r, 8, BLK_LOG), 0);
+	ck_assert_mem_eq(w, r, 8 * SECTOR_SIZE);
+	ck_assert_uint_eq(stat_read(STAT_DURABLE_WRITES) - durable, 1);
+	blk_close(dev);
+	free(w);
+	free(r);
+}
+END_TEST
+
+START_TEST(a_write_goes_alone_if_the_device_has_fua_and_nothing_else_waits_for_a_flush)
+{
+	struct sim_opts opts = { .sectors = 64, .fua = true };
+	u8 *w = t_buf(1);
+
+	ck_assert_int_eq(sim_open(&opts, &dev), 0);
+	ck_assert(blk_goes_alone(dev));
+	ck_assert_int_eq(blk_write_durable(dev, 5, w, 1, BLK_LOG), 0);
+	ck_assert(blk_goes_alone(dev));
+	ck_assert_int_eq(blk_write(dev, 6, w, 1, BLK_DATA), 0);
+	ck_assert(!blk_goes_alone(dev));
+	ck_assert_int_eq(blk_flush(dev), 0);
+	ck_assert(blk_goes_alone(dev));
+	ck_assert_int_eq(blk_zero(dev, 6, 2, BLK_DATA), 0);
+	ck_assert(!blk_goes_alone(dev));
+	blk_close(dev);
+	opts.fua = false;
+	ck_assert_int_eq(sim_open(&opts, &dev), 0);
+	ck_assert(!blk_goes_alone(dev));
+	blk_close(dev);
+	free(w);
+}
+END_TEST
+
 static int refuse_as_asked(void *arg, const struct blk_fault *f)
 {
 	(void)f;
@@ -551,6 +606,8 @@ int main(void)
 	ADD(discard_leaves_the_neighbours, T_NR_BACKENDS);
 	ADD(preallocation_keeps_content, T_NR_BACKENDS);
 	ADD(bytes_and_requests_are_counted_by_kind, T_NR_BACKENDS);
+	ADD(a_durable_write_goes_to_a_file_by_either_way_without_a_flush, 2);
+	ADD(a_write_goes_alone_if_the_device_has_fua_and_nothing_else_waits_for_a_flush, 1);
 	ADD(errors_of_a_device_are_few, T_NR_BACKENDS);
 	ADD(every_operation_can_be_made_to_fail, T_NR_BACKENDS);
 	ADD(a_file_that_became_shorter_gives_an_error_not_zeroes, 2);

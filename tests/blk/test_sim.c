@@ -13,7 +13,7 @@ static u8 *buf;
 
 static void setup(void)
 {
-	struct sim_opts opts = { .sectors = SECTORS, .record = true };
+	struct sim_opts opts = { .sectors = SECTORS, .record = true, .fua = true };
 
 	ck_assert_int_eq(sim_open(&opts, &sim), 0);
 	buf = t_buf(SECTORS);
@@ -82,6 +82,64 @@ START_TEST(events_are_recorded_in_order)
 	ck_assert_uint_eq(sim_last_flush(sim, 4), 3);
 	ck_assert_uint_eq(sim_unflushed(sim, 2), 1);
 	ck_assert_uint_eq(sim_unflushed(sim, 4), 1);
+}
+END_TEST
+
+static void put_durable(u64 sector, u32 stamp)
+{
+	for (size_t i = 0; i < SECTOR_SIZE / sizeof(u32); i++)
+		((u32 *)buf)[i] = stamp;
+	ck_assert_int_eq(blk_write_durable(sim, sector, buf, 1, BLK_LOG), 0);
+}
+
+/* Over what a cached write left there, which then can't come back. */
+START_TEST(a_durable_write_is_in_every_image_from_its_end_on)
+{
+	put(sim, 7, 1, 1);
+	put_durable(7, 2);
+	put(sim, 9, 1, 3);
+	ck_assert_uint_eq(sim_unflushed(sim, 3), 2);
+	for (u64 seed = 1; seed <= 200; seed++) {
+		struct sim_spec spec = { .events = 2 + seed % 2, .cut = SIM_RANDOM, .seed = seed,
+					 .tear = 512, .permute = true };
+		struct blk_dev *dev = image(&spec);
+
+		ck_assert_uint_eq(stamp_of(dev, 7), 2);
+		blk_close(dev);
+	}
+}
+END_TEST
+
+/* 512-byte units of a sector that have this stamp. */
+static u32 units_of(struct blk_dev *dev, u64 sector, u32 stamp)
+{
+	u32 nr = 0;
+
+	ck_assert_int_eq(blk_read(dev, sector, buf, 1, BLK_DATA), 0);
+	for (u32 off = 0; off < SECTOR_SIZE; off += 512)
+		nr += *(u32 *)(buf + off) == stamp;
+	return nr;
+}
+
+START_TEST(a_durable_write_that_is_under_way_may_be_there_in_part)
+{
+	bool old = false, new = false, torn = false;
+
+	put(sim, 7, 1, 1);
+	ck_assert_int_eq(blk_flush(sim), 0);
+	put_durable(7, 2);
+	for (u64 seed = 1; seed <= 200; seed++) {
+		struct sim_spec spec = { .events = 2, .seed = seed, .tear = 512,
+					 .cut = seed % 2 ? SIM_RANDOM : SIM_PREFIX };
+		struct blk_dev *dev = image(&spec);
+		u32 nr = units_of(dev, 7, 2);
+
+		old |= nr == 0;
+		new |= nr == 8;
+		torn |= nr > 0 && nr < 8;
+		blk_close(dev);
+	}
+	ck_assert(old && new && torn);
 }
 END_TEST
 
@@ -460,6 +518,8 @@ int main(void)
 	ADD(earlier_images_can_follow_later_ones);
 	ADD(random_images_keep_all_that_is_flushed_and_some_of_the_rest);
 	ADD(a_flush_after_the_crash_point_covers_nothing);
+	ADD(a_durable_write_is_in_every_image_from_its_end_on);
+	ADD(a_durable_write_that_is_under_way_may_be_there_in_part);
 	ADD(subsets_are_exact);
 	ADD(overlapping_writes_may_change_places_only_if_asked);
 	tcase_add_loop_test(add(s, "torn_writes_are_torn_in_whole_units"),

@@ -25,7 +25,7 @@ static void quiet(enum log_level level, const char *line, void *arg)
 
 static void setup(void)
 {
-	struct blk_opts opts = { .size = 256 * SECTOR_SIZE };
+	struct blk_opts opts = { .fua = BLK_FUA_ON, .size = 256 * SECTOR_SIZE };
 
 	log_set_sink(quiet, NULL);
 	snprintf(dir, sizeof(dir), "writelog.XXXXXX");
@@ -133,6 +133,7 @@ START_TEST(the_simulator_makes_the_same_device_out_of_image_and_log)
 			ck_assert_int_eq(blk_flush(dev), 0);
 	}
 	ck_assert_int_eq(blk_zero(dev, 20, 30, BLK_META), 0);
+	ck_assert_int_eq(blk_write_durable(dev, 60, a, 3, BLK_LOG), 0);
 	ck_assert_int_eq(blk_writelog_mark(dev, "end"), 0);
 	ck_assert_int_eq(blk_read(dev, 0, a, 256, BLK_DATA), 0);
 	snprintf(copy, sizeof(copy), "%s/base", dir);
@@ -140,7 +141,9 @@ START_TEST(the_simulator_makes_the_same_device_out_of_image_and_log)
 	ck_assert_int_eq(blk_read(sim, 0, b, 256, BLK_DATA), 0);
 	ck_assert_mem_eq(a, b, 256 * SECTOR_SIZE);
 	ck_assert_str_eq(sim_event_get(sim, sim_nr_events(sim) - 1).text, "end");
+	ck_assert(sim_event_get(sim, sim_nr_events(sim) - 2).durable);
 	ck_assert_int_eq(sim_event_get(sim, 0).kind, SIM_WRITE);
+	ck_assert(!sim_event_get(sim, 0).durable);
 	ck_assert_int_eq(sim_event_get(sim, 1).kind, SIM_FLUSH);
 	blk_close(sim);
 	free(a);

@@ -15,13 +15,24 @@ static struct box b;
 static u8 *data;
 static __thread u8 *back;
 
-static inline void begin(const char *path, u32 block_bytes)
+static inline void make_data(void)
 {
-	box_open(&b, path, block_bytes);
 	data = malloc(BIG);
 	back = malloc(BIG);
 	for (u32 i = 0; i < BIG; i++)
 		data[i] = (u8)(i * 2654435761u >> 24);
+}
+
+static inline void begin(const char *path, u32 block_bytes)
+{
+	box_open(&b, path, block_bytes);
+	make_data();
+}
+
+static inline void begin_fua(const char *path, u32 block_bytes)
+{
+	box_open_fua(&b, path, block_bytes);
+	make_data();
 }
 
 static inline void end(void)

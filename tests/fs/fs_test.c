@@ -24,7 +24,7 @@ static void box_mount(struct box *b)
 	OK(fs_iget(b->fs, FMT_ROOT_INO, &b->root));
 }
 
-void box_open(struct box *b, const char *path, u32 block_bytes)
+static void open_with(struct box *b, const char *path, u32 block_bytes, const struct blk_opts *bo)
 {
 	struct cache_config cc = { .bytes = 16u << 20, .max_order = 0xff };
 	struct fs_format_opts fo = { .block_bytes = block_bytes, .time = 1000000000 };
@@ -32,9 +32,19 @@ void box_open(struct box *b, const char *path, u32 block_bytes)
 	*b = (struct box){ 0 };
 	log_set_sink(quiet, NULL);
 	OK(cache_init(&cc));
-	OK(blk_open(path, BLK_RDWR, NULL, &b->dev));
+	OK(blk_open(path, BLK_RDWR, bo, &b->dev));
 	OK(fs_format(b->dev, &fo, NULL));
 	box_mount(b);
+}
+
+void box_open(struct box *b, const char *path, u32 block_bytes)
+{
+	open_with(b, path, block_bytes, NULL);
+}
+
+void box_open_fua(struct box *b, const char *path, u32 block_bytes)
+{
+	open_with(b, path, block_bytes, &(struct blk_opts){ .fua = BLK_FUA_ON });
 }
 
 void box_remount(struct box *b, bool crash)

@@ -19,6 +19,8 @@ struct box {
 
 /* cache of 16 MiB, device `path` ("ram:64M") with blocks of block_bytes (0 = 4096). */
 void box_open(struct box *b, const char *path, u32 block_bytes);
+/* The same, on a device with durable writes. */
+void box_open_fua(struct box *b, const char *path, u32 block_bytes);
 void box_close(struct box *b);                 /* unmounts, checks, mounts again, checks, frees */
 void box_remount(struct box *b, bool crash);   /* root is a new reference afterwards */
 

@@ -141,6 +141,56 @@ START_TEST(a_small_append_is_synced_by_one_write_and_one_flush)
 }
 END_TEST
 
+START_TEST(on_a_device_with_fua_a_small_sync_is_one_write_and_no_flush)
+{
+	struct costs from, now;
+	struct inode *f;
+	u64 durable;
+
+	begin_fua("ram:64M", 65536);
+	f = new_file("f");
+	put_data(f, 0, 1u << 20);
+	OK(fs_sync(b.fs));
+	from = costs_now();
+	durable = stat_read(STAT_DURABLE_WRITES);
+	for (unsigned i = 0; i < 10; i++) {
+		put_new(f, i * 40960 + 100, 4096 + i * 3000);
+		OK(fs_fsync(f, i % 2));
+	}
+	now = costs_now();
+	ck_assert_uint_eq(now.flushes, from.flushes);
+	ck_assert_uint_eq(now.log - from.log, 10);
+	ck_assert_uint_eq(stat_read(STAT_DURABLE_WRITES) - durable, 10);
+	f = crash(f, "f");
+	expect(f, 1u << 20, 0, 0);
+	fs_iput(f);
+	end();
+}
+END_TEST
+
+START_TEST(on_a_device_with_fua_new_space_costs_one_flush_and_that_of_the_data)
+{
+	struct costs from, now;
+	struct inode *f;
+
+	begin_fua("ram:64M", 65536);
+	f = new_file("f");
+	put_data(f, 0, 8192);
+	OK(fs_fsync(f, false));
+	from = costs_now();
+	for (unsigned i = 1; i <= 8; i++) {
+		put_data(f, i * 131072, 131072);
+		OK(fs_fsync(f, true));
+	}
+	now = costs_now();
+	/* The transaction with map entries and size comes when nothing else is left to flush. */
+	ck_assert_uint_eq(now.flushes - from.flushes, 8);
+	ck_assert_uint_eq(now.log - from.log, 8);
+	fs_iput(f);
+	end();
+}
+END_TEST
+
 START_TEST(a_sync_write_that_fits_costs_one_write_and_one_flush)
 {
 	struct costs from;
@@ -350,6 +400,8 @@ int main(void)
 	check_add(s, a_small_overwrite_is_synced_by_one_write_and_one_flush);
 	check_add(s, a_small_append_is_synced_by_one_write_and_one_flush);
 	check_add(s, a_sync_write_that_fits_costs_one_write_and_one_flush);
+	check_add(s, on_a_device_with_fua_a_small_sync_is_one_write_and_no_flush);
+	check_add(s, on_a_device_with_fua_new_space_costs_one_flush_and_that_of_the_data);
 	check_add(s, synchronous_writes_that_meet_share_a_commit);
 	check_add(s, what_the_log_holds_is_read_from_it_until_it_is_in_its_place);
 	check_add(s, a_read_only_mount_reads_data_from_a_log_that_it_may_not_replay);

@@ -123,4 +123,20 @@ check_equal "$((flushes / 8 + (flushes % 8 > 0)))" "$mounted" 'and was mounted a
 check 'the simulator finds no crash image that breaks a promise' \
 	timeout 300 "$FOLIOFS_BUILD/tests/sim/sim_replay" "$base" "$log"
 check_says '[0-9]+ crash images' 'and it made some'
+
+# The same where the log is written with writes that are durable by themselves.
+make_image "$img" 64M -f
+cp --sparse=always "$img" "$base"
+check 'a mount with fua=on' mount_fs "$img" "$mnt" -o "fua=on,writelog=$log,cache_size=16m"
+check 'the workload runs' timeout 120 python3 "$T_DIR/work.py" "$mnt" "$CTL"
+"$CTL" stats "$mnt" | awk '/^disk_durable_writes / { d = $2 } /^disk_flushes / { f = $2 }
+	END { print d + 0, f + 0 }' >"$T_DIR/counted"
+read -r durable few <"$T_DIR/counted"
+check 'most syncs are a write without a flush' [ "$durable" -ge 20 ]
+check 'and fewer flushes than before' [ "$few" -lt "$flushes" ]
+check 'it unmounts cleanly' umount_fs "$mnt"
+check 'the simulator finds no crash image of it that breaks a promise' \
+	timeout 300 "$FOLIOFS_BUILD/tests/sim/sim_replay" "$base" "$log"
+check_says '[0-9]+ crash images' 'and it made some'
+check_fails 1 'fua= takes its three words only' timeout 20 "$FOLIOFS" -f "$img" "$mnt" -o fua=yes
 t_done

@@ -195,7 +195,8 @@ void world_mount(struct world *w)
 static void format(struct world *w, const struct world_geo *geo)
 {
 	static const u8 uuid[16] = { 1, 2, 3 };
-	struct sim_opts so = { .sectors = geo->sectors, .record = true };
+	/* Every other world is on a device with durable writes, so that both ways are seen. */
+	struct sim_opts so = { .sectors = geo->sectors, .record = true, .fua = w->seed & 1 };
 	struct fs_format_opts fo = { .jnl_sectors = geo->jnl_sectors, .uuid = uuid, .time = 1,
 				     .block_bytes = geo->block_bytes };
 
