@@ -130,7 +130,9 @@ static const struct opt_row rows[] = {
 
 /* Known to other file systems, and a promise that this one would break by ignoring it. */
 static const char *const refused[] = { "lazytime", "mand", "loop", "offset", "quota", "usrquota",
-	"grpquota", "prjquota", "uquota", "gquota", "pquota" };
+	"grpquota", "prjquota", "uquota", "gquota", "pquota",
+	/* Flushes are not switched off. */
+	"barrier", "nobarrier" };
 
 static void complain(const struct front_opts *o, const char *what, const char *name,
 		     const char *more)

@@ -26,10 +26,10 @@ for bad in cache_size=1k cache_size=x cache_size= cache_size cache=both commit=0
 	check_fails 1 "-o $bad is refused" "$FOLIOFS" "$img" "$mnt" -o "$bad"
 	check_says "bad value for mount option '${bad%%=*}'" "-o $bad: the message names the option"
 done
-for word in lazytime usrquota; do
+for word in lazytime usrquota nobarrier barrier=0; do
 	check_fails 1 "-o $word, which would be a false promise, is refused" \
 		"$FOLIOFS" "$img" "$mnt" -o $word
-	check_says "not supported: '$word'" "-o $word: the message says so"
+	check_says "not supported: '${word%%=*}'" "-o $word: the message says so"
 done
 
 check_fails 32 'an image that is not there is refused' "$FOLIOFS" "$T_DIR/none" "$mnt"
