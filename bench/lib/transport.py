@@ -19,6 +19,7 @@ from lib.targets import Ext4Loop, Foliofs, FuseTarget, Ntfs3g, Target
 ENABLE = '/sys/module/fuse/parameters/enable_uring'
 HIT_MIB, COLD_MIB, FILES = 64, 512, 3000
 SECONDS = 0.8
+IDLE_S = 10
 
 
 class Null(FuseTarget):
@@ -83,16 +84,26 @@ def write(path, text):
 
 
 class Hogs:
-    """A program that computes without end, for each CPU."""
+    """A program that computes without end, for each CPU; with none, a quiet machine."""
+
+    def __init__(self, busy):
+        self.count = os.cpu_count() if busy else 0
 
     def __enter__(self):
         self.hogs = [subprocess.Popen(['sh', '-c', 'while :; do :; done'])
-                     for _ in range(os.cpu_count())]
+                     for _ in range(self.count)]
 
     def __exit__(self, *_):
         for h in self.hogs:
             h.kill()
             h.wait()
+
+
+def quiet_and_busy():
+    """Suffix of the rows, and what to measure them beside."""
+    for suffix in '', '-hogs':
+        with Hogs(suffix):
+            yield suffix
 
 
 class Bench:
@@ -119,6 +130,16 @@ def cpu_s(pid):
     return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
 
 
+def wakeups(pid):
+    """How often the threads of a process have gone to sleep: each time something woke them."""
+    count = 0
+    for tid in os.listdir(f'/proc/{pid}/task'):
+        with open(f'/proc/{pid}/task/{tid}/status', encoding='ascii') as f:
+            count += sum(int(line.split()[1]) for line in f
+                         if line.startswith('voluntary_ctxt_switches'))
+    return count
+
+
 def need_data(target, mib):
     if target.null:
         return
@@ -135,41 +156,51 @@ def need_data(target, mib):
 def hits(bench, target):
     need_data(target, HIT_MIB)
     data = target.data('data')
-    used = cpu_s(target.child.pid)
-    rate = bench.requests('read', data, 4096, SECONDS, 1)[0]
-    bench.add('hit-1', target, rate)
-    bench.add('cpu-us', target, (cpu_s(target.child.pid) - used) * 1e6 / (rate * SECONDS))
-    bench.add('hit-2', target, bench.requests('read', data, 4096, SECONDS, 2)[0])
-    bench.add('hit-depth-32', target, bench.requests('depth', data, 4096, SECONDS, 32)[0])
-    bench.add('read-1m', target, bench.requests('read', data, 1 << 20, SECONDS, 1)[0])
-    bench.add('write-1m', target, bench.requests('write', data, 1 << 20, SECONDS, 1)[0])
-    with Hogs():
-        bench.add('hit-1-hogs', target, bench.requests('read', data, 4096, SECONDS, 1)[0])
-        bench.add('hit-2-hogs', target, bench.requests('read', data, 4096, SECONDS, 2)[0])
-        bench.add('hit-depth-32-hogs', target,
-                  bench.requests('depth', data, 4096, SECONDS, 32)[0])
+    for suffix in quiet_and_busy():
+        used = cpu_s(target.child.pid)
+        rate = bench.requests('read', data, 4096, SECONDS, 1)[0]
+        used = cpu_s(target.child.pid) - used
+        bench.add('hit-1' + suffix, target, rate)
+        bench.add('cpu-us' + suffix, target, used * 1e6 / (rate * SECONDS))
+        for row, *job in (('hit-2', 'read', data, 4096, SECONDS, 2),
+                          ('hit-depth-32', 'depth', data, 4096, SECONDS, 32),
+                          ('read-1m', 'read', data, 1 << 20, SECONDS, 1),
+                          ('write-1m', 'write', data, 1 << 20, SECONDS, 1)):
+            bench.add(row + suffix, target, bench.requests(*job)[0])
+    if target.role == 'ours':
+        idle(bench, target)
+
+
+def idle(bench, target):
+    """What the writes before left behind is committed first."""
+    os.sync()
+    time.sleep(1)
+    before = wakeups(target.child.pid)
+    time.sleep(IDLE_S)
+    bench.add('idle-wakeups', target, wakeups(target.child.pid) - before)
 
 
 def cold(bench, target):
     if target.name != 'raw':
         need_data(target, COLD_MIB)
-    for depth in 1, 32:
-        target.drop()
-        bench.add(f'cold-{depth}', target,
-                  bench.requests('depth', target.data('data'), 4096, SECONDS, depth)[0])
+    for suffix in quiet_and_busy():
+        for depth in 1, 32:
+            target.drop()
+            bench.add(f'cold-{depth}{suffix}', target,
+                      bench.requests('depth', target.data('data'), 4096, SECONDS, depth)[0])
 
 
 def names(bench, target):
-    one, two = os.path.join(target.mnt, 'one'), os.path.join(target.mnt, 'two')
-    os.mkdir(one)
-    os.mkdir(two)
-    bench.add('create-1', target, bench.requests('create', one, FILES, 1)[0])
-    bench.add('create-2', target, bench.requests('create', two, FILES, 2)[0])
-    os.sync()
-    target.drop()
-    bench.add('stat-cold', target, bench.requests('stat', one, FILES, 1)[0])
-    bench.add('list-again', target, bench.requests('list', one, FILES, 1)[0])
-    bench.add('unlink', target, bench.requests('unlink', one, FILES, 1)[0])
+    for suffix in quiet_and_busy():
+        one, two = (os.path.join(target.mnt, name + suffix) for name in ('one', 'two'))
+        os.mkdir(one)
+        os.mkdir(two)
+        bench.add('create-1' + suffix, target, bench.requests('create', one, FILES, 1)[0])
+        bench.add('create-2' + suffix, target, bench.requests('create', two, FILES, 2)[0])
+        os.sync()
+        target.drop()
+        for row, job in ('stat-cold', 'stat'), ('list-again', 'list'), ('unlink', 'unlink'):
+            bench.add(row + suffix, target, bench.requests(job, one, FILES, 1)[0])
 
 
 PARTS = [
@@ -182,40 +213,54 @@ PARTS = [
              ours('kernel-uring', 'uring', 'auto', 'kernel'), Ext4Loop, Ntfs3g]),
 ]
 
-Goal = namedtuple('Goal', 'row peer least what')
+# peers: the row is compared with the lowest of these (target, row; '' is the same row).
+Goal = namedtuple('Goal', 'row peers quiet busy what')
 GOALS = [
-    Goal('hit-1', 'null', 3.0, '4 KiB hit, one reader'),
-    Goal('hit-1-hogs', 'null', 5.0, 'the same beside busy programs'),
-    Goal('hit-2', 'null', 1.3, 'two readers'),
-    Goal('hit-depth-32', 'null', 1.0, 'depth 32'),
-    Goal('read-1m', 'null', 1.0, '1 MiB hit, read'),
-    Goal('write-1m', 'null', 1.0, '1 MiB hit, write'),
-    Goal('cold-1', 'raw', 0.85, 'cold 4 KiB read, depth 1'),
-    Goal('cold-32', 'raw', 0.95, 'cold 4 KiB read, depth 32'),
-    Goal('create-1', 'ext4', 0.45, 'create, write 100 bytes, close'),
-    Goal('create-2', 'ext4', 0.6, 'the same, two processes'),
-    Goal('stat-cold', 'ext4', 0.3, 'stat, nothing cached'),
-    Goal('list-again', 'ext4', 0.8, 'readdir and stat, second pass'),
-    Goal('unlink', 'ext4', 0.4, 'unlink'),
+    Goal('hit-1', [('null', '')], 3.0, 5.0, '4 KiB hit, one reader'),
+    Goal('hit-2', [('null', '')], 1.3, 1.3, 'two readers'),
+    Goal('hit-depth-32', [('null', '')], 1.0, 1.0, 'depth 32'),
+    Goal('read-1m', [('null', '')], 1.0, 1.0, '1 MiB hit, read'),
+    Goal('write-1m', [('null', '')], 1.0, 1.0, '1 MiB hit, write'),
+    Goal('cold-1', [('raw', ''), ('null', 'hit-1')], 0.85, 0.85, 'cold 4 KiB read, depth 1'),
+    Goal('cold-32', [('raw', ''), ('null', 'hit-depth-32')], 0.95, 0.95, 'the same, depth 32'),
+    Goal('create-1', [('ext4', '')], 0.45, 0.45, 'create, write 100 bytes, close'),
+    Goal('create-2', [('ext4', '')], 0.6, 0.6, 'the same, two processes'),
+    Goal('stat-cold', [('ext4', '')], 0.3, 0.3, 'stat, nothing cached'),
+    Goal('list-again', [('ext4', '')], 0.8, 0.8, 'readdir and stat, second pass'),
+    Goal('unlink', [('ext4', '')], 0.4, 0.4, 'unlink'),
 ]
 OURS = ['dev-off', 'dev', 'dev-20', 'uring-off', 'uring', 'kernel-dev', 'kernel-uring']
 PEERS = ['null', 'ntfs-3g', 'raw', 'ext4']
 
 
+def goal_line(what, peer, goal, got, form, met):
+    return [what, peer, goal] + [form.format(got[n]) if n in got else '-' for n in OURS] + \
+        [' '.join(n for n in got if met(got[n])) or 'none']
+
+
+def ratio_line(bench, goal, suffix):
+    peers = {name: bench.median((row or goal.row) + suffix, name) for name, row in goal.peers}
+    name = min((n for n in peers if peers[n]), key=peers.get, default=goal.peers[0][0])
+    got = {n: bench.median(goal.row + suffix, n) / peers[name] for n in OURS
+           if bench.median(goal.row + suffix, n) and peers[name]}
+    least = goal.busy if suffix else goal.quiet
+    return goal_line(goal.what + (', busy' if suffix else ''), name, f'{least:.2f}', got, '{:.2f}',
+                     lambda ratio: ratio >= least)
+
+
 def goal_lines(bench):
-    lines = [['what', 'peer', 'goal'] + [n for n in OURS] + ['met by']]
-    for g in GOALS:
-        peer = bench.median(g.row, g.peer)
-        got = {n: bench.median(g.row, n) / peer for n in OURS if bench.median(g.row, n) and peer}
-        met = [n for n, r in got.items() if r >= g.least]
-        lines.append([g.what, g.peer, f'{g.least:.2f}'] +
-                     [f'{got[n]:.2f}' if n in got else '-' for n in OURS] +
-                     [' '.join(met) or 'none'])
-    null = bench.median('cpu-us', 'null')
-    extra = {n: bench.median('cpu-us', n) - null for n in OURS if bench.median('cpu-us', n) and null}
-    lines.append(['CPU of a hit beyond null, us', 'null', '<= 1'] +
-                 [f'{extra[n]:.1f}' if n in extra else '-' for n in OURS] +
-                 [' '.join(n for n, x in extra.items() if x <= 1) or 'none'])
+    lines = [['what', 'peer', 'goal'] + list(OURS) + ['met by']]
+    for suffix in '', '-hogs':
+        lines += [ratio_line(bench, goal, suffix) for goal in GOALS]
+        null = bench.median('cpu-us' + suffix, 'null')
+        extra = {n: bench.median('cpu-us' + suffix, n) - null for n in OURS
+                 if bench.median('cpu-us' + suffix, n) and null}
+        lines.append(goal_line('CPU of a hit, us more' + (', busy' if suffix else ''), 'null',
+                               '<= 1', extra, '{:.1f}', lambda us: us <= 1))
+    idle_ = {n: bench.median('idle-wakeups', n) for n in OURS}
+    lines.append(goal_line(f'wake-ups in {IDLE_S} s at rest', '', '0',
+                           {n: x for n, x in idle_.items() if x is not None}, '{:.0f}',
+                           lambda count: count == 0))
     return lines
 
 
