@@ -38,6 +38,7 @@ static const char *const rank_names[RANK_NR] = {
 	[RANK_POLICY] = "POLICY",
 	[RANK_MEM] = "MEM",
 	[RANK_RING] = "RING",
+	[RANK_RING_STORE] = "RING_STORE",
 	[RANK_STAT] = "STAT",
 	[RANK_LOG] = "LOG",
 };

@@ -29,6 +29,7 @@ enum lock_rank {
 	RANK_POLICY,        /* eviction queues */
 	RANK_MEM,           /* folio allocator */
 	RANK_RING,          /* the shared ring */
+	RANK_RING_STORE,    /* memory that is registered for all rings */
 	RANK_STAT,          /* registration of gauges, rendering */
 	RANK_LOG,           /* log sink */
 	RANK_NR,

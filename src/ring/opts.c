@@ -26,6 +26,7 @@ static _Atomic u64 counts[RING_NR_COUNTS];
 static const char *const feature_text[RING_NR_FEATURES] = {
 	[RING_F_RING] = "io_uring",
 	[RING_F_FIXED] = "registered memory",
+	[RING_F_CLONE] = "one registration for all rings",
 	[RING_F_VECTOR] = "vectors in registered memory",
 	[RING_F_FILES] = "registered files",
 };
@@ -36,6 +37,8 @@ static void parse_word(const char *word)
 		options.off = true;
 	else if (!strcmp(word, "no-fixed"))
 		options.no_fixed = true;
+	else if (!strcmp(word, "no-clone"))
+		options.no_clone = true;
 	else if (!strcmp(word, "no-vector"))
 		options.no_vector = true;
 	else if (!strcmp(word, "no-files"))
@@ -112,13 +115,15 @@ void ring_counts_get(struct ring_counts *c)
 		.plain = count_of(RING_PLAIN),
 		.continued = count_of(RING_CONTINUED),
 		.chunks = count_of(RING_CHUNKS),
+		.clones = count_of(RING_CLONES),
 		.rings = count_of(RING_RINGS),
 	};
 }
 
 static bool is_used(enum ring_feature f, const struct ring_opts *o)
 {
-	const bool off[RING_NR_FEATURES] = { o->off, o->no_fixed, o->no_vector, o->no_files };
+	const bool off[RING_NR_FEATURES] = { o->off, o->no_fixed, o->no_clone || o->no_fixed,
+					    o->no_vector, o->no_files };
 
 	return !off[f] && ring_feature_ok(f);
 }

@@ -60,6 +60,7 @@ int ring_memory_set(void *base, size_t len)
 		STORE(arena.gen[i], 1);
 	STORE(arena.epoch, LOAD(arena.epoch) + 1);
 	mutex_unlock(&set_lock);
+	ring_store_drop();
 	return 0;
 }
 
@@ -77,9 +78,6 @@ void ring_memory_changed(const void *addr, size_t len)
 		STORE(arena.gen[i], LOAD(arena.gen[i]) + 1);
 	mutex_unlock(&set_lock);
 }
-
-/* Chunks that could not be registered are remembered with this bit, until they change. */
-#define CHUNK_FAILED 0x80000000u
 
 static void drop_arena(struct ring *r)
 {
@@ -99,6 +97,7 @@ static void prepare_arena(struct ring *r)
 
 	drop_arena(r);
 	r->arena_epoch = LOAD(arena.epoch);
+	r->arena_nr = nr;
 	r->fixed_refused = true;
 	if (!nr || r->opts.no_fixed || !ring_feature_ok(RING_F_FIXED))
 		return;
@@ -114,28 +113,44 @@ static void prepare_arena(struct ring *r)
 	r->fixed_refused = false;
 }
 
+/* For this ring alone. 0 or -errno. */
+static int register_alone(struct ring *r, u32 chunk, const struct iovec *iov, u32 gen)
+{
+	int ret = io_uring_register_buffers_update_tag(&r->u, chunk, iov, NULL, 1);
+
+	if (ret == 1)
+		ring_count(RING_CHUNKS);
+	else if (ret != -EFAULT)
+		return ret < 0 ? ret : -EINVAL;
+	/* EFAULT: part of the chunk is not accessible memory now. The others may well be. */
+	r->chunk_gen[chunk] = ret == 1 ? gen : gen | CHUNK_FAILED;
+	return 0;
+}
+
 static bool register_chunk(struct ring *r, u32 chunk, u32 gen)
 {
+	bool shared = !r->opts.no_clone && ring_feature_ok(RING_F_CLONE);
 	size_t start = chunk * RING_CHUNK_SIZE;
 	struct iovec iov = {
 		.iov_base = (u8 *)LOAD(arena.base) + start, /* NOLINT: an address, not a number */
 		.iov_len = MIN(RING_CHUNK_SIZE, LOAD(arena.len) - start),
 	};
-	int ret;
+	int err;
 
 	if (!ring_feature_ok(RING_F_FIXED))
 		return false;
-	ret = io_uring_register_buffers_update_tag(&r->u, chunk, &iov, NULL, 1);
-	if (ret == 1) {
-		r->chunk_gen[chunk] = gen;
-		ring_count(RING_CHUNKS);
-		return true;
+	err = shared ? ring_store_take(r, chunk, &iov, gen) : 0;
+	if (err && err != -ENOMEM) {
+		ring_feature_lost(RING_F_CLONE, err);
+		shared = false;
 	}
-	/* EFAULT: part of the chunk is not accessible memory now. The others may well be. */
-	if (ret != -EFAULT)
-		ring_feature_lost(RING_F_FIXED, ret < 0 ? ret : -EINVAL);
-	r->chunk_gen[chunk] = gen | CHUNK_FAILED;
-	return false;
+	if (!shared)
+		err = register_alone(r, chunk, &iov, gen);
+	if (err) {
+		ring_feature_lost(RING_F_FIXED, err);
+		r->chunk_gen[chunk] = gen | CHUNK_FAILED;
+	}
+	return r->chunk_gen[chunk] == gen;
 }
 
 int ring_reg_chunk_of(const void *base, size_t len)

@@ -32,12 +32,14 @@ struct ring;
 
 /*
  * Everything false is the best the kernel offers. Also read once from the environment variable
- * FOLIOFS_RING, a comma-separated list of: off, no-fixed, no-vector, no-files, plain-setup.
+ * FOLIOFS_RING, a comma-separated list of: off, no-fixed, no-clone, no-vector, no-files,
+ * plain-setup.
  * Set before the first ring exists; later calls change only rings that are made later.
  */
 struct ring_opts {
 	bool off;               /* behave as if the kernel had no io_uring */
 	bool no_fixed;          /* never register memory */
+	bool no_clone;          /* each ring registers memory by itself */
 	bool no_vector;         /* never use READV_FIXED and WRITEV_FIXED */
 	bool no_files;          /* never register files */
 	bool plain_setup;       /* no SINGLE_ISSUER and DEFER_TASKRUN */
@@ -52,10 +54,11 @@ void ring_opts_get(struct ring_opts *opts);
 
 /*
  * Declares the arena: the address range whose memory is worth registering. There is one in a
- * process. Each ring registers a chunk of RING_CHUNK_SIZE (counted from `base`) the first time that
- * it does I/O inside the chunk; the kernel then pins, and so populates, all of that chunk, while
- * the request waits: so chunks are small. Where registration is refused (locked memory,
- * permissions) that is logged once and plain vectored I/O serves.
+ * process. A chunk of RING_CHUNK_SIZE (counted from `base`) is registered the first time that some
+ * ring does I/O inside the chunk; the kernel then pins, and so populates, all of that chunk, while
+ * the request waits: so chunks are small. Rings share what is registered where the kernel can clone
+ * it (Linux 6.13): it is pinned once then, and once a ring elsewhere. Where registration is refused
+ * (locked memory, permissions) that is logged once and plain vectored I/O serves.
  *
  * `base` is aligned to 4096. len == 0 takes the declaration back; no I/O to the arena may be
  * under way.
@@ -204,6 +207,7 @@ struct ring_counts {
 	u64 plain;              /* pieces without */
 	u64 continued;          /* pieces after the first of a request */
 	u64 chunks;             /* chunk registrations that succeeded */
+	u64 clones;             /* tables of chunks taken from those of all rings */
 	u64 rings;              /* rings made */
 };
 

@@ -40,6 +40,7 @@ struct ring {
 	bool files_ready;
 	bool files_refused;
 	u32 arena_epoch;
+	u32 arena_nr;                   /* chunks of that arena */
 	u32 files_epoch;
 	u32 *chunk_gen;                 /* generation registered, 0 none */
 	u32 file_gen[RING_MAX_FILES];
@@ -63,12 +64,26 @@ bool ring_reg_file(struct ring *r, int handle, int *fd_or_index);
 /* The chunk that holds a range, or -1: cheap, registers nothing. */
 int ring_reg_chunk_of(const void *base, size_t len);
 
+/* A chunk that could not be registered has this bit beside its generation, until it changes. */
+#define CHUNK_FAILED 0x80000000u
+
+/* store.c */
+/*
+ * r->chunk_gen and the ring's table become those of all rings, with this chunk in them: registered,
+ * or marked as failed. -errno: the table is as it was (-EINVAL and others: no clones here; -ENOMEM:
+ * also the limit on locked memory).
+ */
+int ring_store_take(struct ring *r, u32 chunk, const struct iovec *iov, u32 gen);
+/* No ring needs it: rings that have clones keep them. */
+void ring_store_drop(void);
+
 /* opts.c */
 enum ring_count { RING_ENTERS, RING_FIXED, RING_FIXED_VECTOR, RING_PLAIN, RING_CONTINUED,
-		  RING_CHUNKS, RING_RINGS, RING_NR_COUNTS };
+		  RING_CHUNKS, RING_CLONES, RING_RINGS, RING_NR_COUNTS };
 void ring_count(enum ring_count which);
 /* Why something is not used, for ring_describe(): keeps the first reason, logs it once. */
-enum ring_feature { RING_F_RING, RING_F_FIXED, RING_F_VECTOR, RING_F_FILES, RING_NR_FEATURES };
+enum ring_feature { RING_F_RING, RING_F_FIXED, RING_F_CLONE, RING_F_VECTOR, RING_F_FILES,
+		    RING_NR_FEATURES };
 void ring_feature_lost(enum ring_feature f, int err);
 bool ring_feature_ok(enum ring_feature f);
 

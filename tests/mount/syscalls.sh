@@ -42,7 +42,7 @@ fi
 check 'it unmounts' umount_fs "$mnt"
 check_fsck 'the image is consistent' "$img"
 
-for way in off no-fixed no-vector no-files plain-setup; do
+for way in off no-fixed no-clone no-vector no-files plain-setup; do
 	export FOLIOFS_RING=$way
 	if mount_fs "$img" "$mnt-$way" -o cache_size=16m >"$T_OUT" 2>&1; then
 		mnt=$mnt-$way

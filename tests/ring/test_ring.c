@@ -10,7 +10,7 @@
 #include <sys/wait.h>
 
 /* Set by main(): what this machine can do. */
-static bool can_fix, can_fix_vector;
+static bool can_fix, can_fix_vector, can_clone;
 
 static int file, handle;
 static u8 *arena;
@@ -95,6 +95,78 @@ START_TEST(a_chunk_is_registered_once_in_a_ring)
 }
 END_TEST
 
+/* A thread has a ring of its own, with which it writes the first sector of a chunk and reads it. */
+static void *use_chunk(void *arg)
+{
+	u8 *chunk = arg;
+	struct iovec w = { chunk, 4096 }, r = { chunk + 4096, 4096 };
+
+	ck_assert_int_eq(t_transfer(RING_WRITE, handle, &w, 1, 0), 4096);
+	ck_assert_int_eq(t_transfer(RING_READ, handle, &r, 1, 0), 4096);
+	return memcmp(chunk, chunk + 4096, 4096) ? NULL : arg;
+}
+
+static void in_a_thread(u8 *chunk)
+{
+	void *same = NULL;
+	pthread_t t;
+
+	ck_assert_int_eq(pthread_create(&t, NULL, use_chunk, chunk), 0);
+	pthread_join(t, &same);
+	ck_assert_ptr_eq(same, chunk);
+}
+
+START_TEST(a_chunk_is_registered_once_for_all_rings_where_the_kernel_can)
+{
+	struct ring_counts before = t_counts(), after;
+	u8 *two = t_arena(2 * RING_CHUNK_SIZE);
+
+	t_fill(two, 4096, 1);
+	t_fill(two + RING_CHUNK_SIZE, 4096, 2);
+	for (unsigned i = 0; i < 3; i++) {
+		in_a_thread(two);
+		in_a_thread(two + RING_CHUNK_SIZE);
+	}
+	after = t_counts();
+	ck_assert_uint_eq(after.chunks - before.chunks, can_clone ? 2 : can_fix ? 6 : 0);
+	ck_assert_uint_eq(after.plain, before.plain + (can_fix ? 0 : 12));
+	ring_memory_set(NULL, 0);
+	munmap(two, 2 * RING_CHUNK_SIZE);
+}
+END_TEST
+
+/* What another ring has registered meanwhile comes with the first clone. */
+START_TEST(a_ring_takes_all_that_is_registered_at_once)
+{
+	u8 *two = t_arena(2 * RING_CHUNK_SIZE);
+	struct iovec iov[2] = { { two, 4096 }, { two + RING_CHUNK_SIZE, 4096 } };
+	struct ring_counts before;
+
+	in_a_thread(two);
+	in_a_thread(two + RING_CHUNK_SIZE);
+	before = t_counts();
+	for (unsigned i = 0; i < 2; i++)
+		ck_assert_int_eq(t_transfer(RING_WRITE, handle, &iov[i], 1, 0), 4096);
+	ck_assert_uint_eq(t_counts().clones - before.clones, can_clone ? 1 : 0);
+	ck_assert_uint_eq(t_counts().chunks - before.chunks, can_clone ? 0 : can_fix ? 2 : 0);
+	ring_memory_set(NULL, 0);
+	munmap(two, 2 * RING_CHUNK_SIZE);
+}
+END_TEST
+
+START_TEST(pages_that_another_ring_saw_replaced_are_registered_again)
+{
+	t_fill(arena, 4096, 1);
+	in_a_thread(arena);
+	ck_assert_ptr_eq(use_chunk(arena), arena);
+	ck_assert_int_eq(madvise(arena, 8192, MADV_DONTNEED), 0);
+	ring_memory_changed(arena, 8192);
+	t_fill(arena, 4096, 2);
+	in_a_thread(arena);
+	ck_assert_ptr_eq(use_chunk(arena), arena);
+}
+END_TEST
+
 START_TEST(replaced_pages_are_registered_again)
 {
 	struct iovec w = { arena, 4096 }, r = { arena + 4096, 4096 };
@@ -156,6 +228,7 @@ START_TEST(every_older_set_up_works)
 	const struct ring_opts o[] = { { .plain_setup = true },
 				       { .no_files = true },
 				       { .no_vector = true },
+				       { .no_clone = true },
 				       { .plain_setup = true, .no_files = true, .no_fixed = true,
 					 .no_vector = true } };
 	struct iovec w[2] = { { arena, 4096 }, { arena + 8192, 4096 } };
@@ -524,7 +597,10 @@ static void probe_done(struct ring_req *req)
 	(void)req;
 }
 
-/* Bit 0: registered memory; bit 1: vectors in it. Check's macros need a test around them. */
+/*
+ * Bit 0: registered memory; 1: vectors in it; 2: shared by rings. Check's macros need a test around
+ * them.
+ */
 static int probe(void)
 {
 	u8 *mem = mmap(NULL, arena_len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -546,7 +622,7 @@ static int probe(void)
 			ring_reap(r, true);
 	}
 	ring_counts_get(&c);
-	return (c.fixed ? 1 : 0) | (c.fixed_vector ? 2 : 0);
+	return (c.fixed ? 1 : 0) | (c.fixed_vector ? 2 : 0) | (c.clones ? 4 : 0);
 }
 
 /* In a child, so that each test starts in a process without rings. */
@@ -560,6 +636,7 @@ static bool find_out(void)
 	wait(&status);
 	can_fix = WEXITSTATUS(status) & 1;
 	can_fix_vector = WEXITSTATUS(status) & 2;
+	can_clone = WEXITSTATUS(status) & 4;
 	return WIFEXITED(status) && WEXITSTATUS(status) != 0xff;
 }
 
@@ -585,11 +662,14 @@ int main(void)
 	ADD(several_segments_in_the_arena_use_registered_memory_where_the_kernel_can);
 	ADD(memory_outside_the_arena_is_sent_plainly);
 	ADD(a_chunk_is_registered_once_in_a_ring);
+	ADD(a_chunk_is_registered_once_for_all_rings_where_the_kernel_can);
+	ADD(a_ring_takes_all_that_is_registered_at_once);
+	ADD(pages_that_another_ring_saw_replaced_are_registered_again);
 	ADD(replaced_pages_are_registered_again);
 	ADD(a_second_arena_takes_the_place_of_the_first);
 	ADD(an_inaccessible_chunk_falls_back_to_plain_transfers);
 	ADD(without_registered_memory_everything_still_works);
-	add(s, every_older_set_up_works, "every_older_set_up_works", 4);
+	add(s, every_older_set_up_works, "every_older_set_up_works", 5);
 	ADD(switched_off_means_enosys);
 	ADD(long_requests_are_sent_in_pieces);
 	ADD(more_segments_than_the_kernel_takes_are_sent_in_pieces);
