@@ -44,69 +44,6 @@ const char *err_text(int err)
 	return text ? text : "unknown error";
 }
 
-static const char *const why_texts[WHY_NR] = {
-	[WHY_NONE] = "nothing wrong",
-	[WHY_SB_MAGIC] = "superblock: no FolioFS signature",
-	[WHY_SB_VERSION] = "superblock: unknown format version",
-	[WHY_SB_CHECKSUM] = "superblock: wrong checksum",
-	[WHY_SB_GEOMETRY] = "superblock: impossible geometry",
-	[WHY_SB_FEATURES] = "superblock: unknown features",
-	[WHY_SB_SIZE] = "superblock: larger than the device",
-	[WHY_HDR_MAGIC] = "metadata header: wrong magic number",
-	[WHY_HDR_CHECKSUM] = "metadata header: wrong checksum",
-	[WHY_HDR_ADDRESS] = "metadata header: written for another address",
-	[WHY_HDR_OWNER] = "metadata header: belongs to another owner",
-	[WHY_HDR_UUID] = "metadata header: belongs to another file system",
-	[WHY_HDR_TYPE] = "metadata header: wrong type",
-	[WHY_NODE_LEVEL] = "tree node: wrong level",
-	[WHY_NODE_LAYOUT] = "tree node: items out of bounds",
-	[WHY_NODE_KEY_ORDER] = "tree node: keys out of order",
-	[WHY_NODE_KEY_RANGE] = "tree node: key outside the range of its parent",
-	[WHY_NODE_CHILD] = "tree node: impossible child address",
-	[WHY_TREE_DEPTH] = "tree: deeper than possible",
-	[WHY_GROUP_TABLE] = "group table: impossible entry",
-	[WHY_BITMAP] = "bitmap: wrong content",
-	[WHY_BITMAP_COUNT] = "bitmap: free count does not match",
-	[WHY_MAP] = "sector map: wrong content",
-	[WHY_ROOT] = "root sector: wrong content",
-	[WHY_RANGE] = "disk range outside the file system",
-	[WHY_DOUBLE_FREE] = "space freed that was not in use",
-	[WHY_JNL_HEADER] = "journal: wrong header",
-	[WHY_JNL_RECORD] = "journal: wrong record",
-	[WHY_JNL_CHECKSUM] = "journal: wrong checksum",
-	[WHY_JNL_SEQUENCE] = "journal: wrong sequence number",
-	[WHY_JNL_RANGE] = "journal: range outside its buffer",
-	[WHY_INODE] = "inode: wrong content",
-	[WHY_INODE_MISSING] = "inode: named but missing",
-	[WHY_INODE_NLINK] = "inode: wrong link count",
-	[WHY_DIRENT] = "directory entry: wrong content",
-	[WHY_DIRENT_NAME] = "directory entry: impossible name",
-	[WHY_EXTENT] = "extent: wrong content",
-	[WHY_EXTENT_OVERLAP] = "extent: overlaps another",
-	[WHY_XATTR] = "extended attribute: wrong content",
-	[WHY_ORPHAN] = "orphan: wrong content",
-	[WHY_SYMLINK] = "symbolic link: wrong content",
-	[WHY_INLINE] = "inline data: wrong content",
-	[WHY_DATA_CHECKSUM] = "file data: wrong checksum",
-	[WHY_DATA_BAD] = "file data: lost by a write that failed",
-	[WHY_DATA_TORN] = "file data: torn by a crash",
-	[WHY_BUFFER] = "metadata buffer: wrong address, kind or content",
-	[WHY_JNL_LOST] = "journal: damaged in the middle, later changes are lost",
-	[WHY_IO_READ] = "device: reading failed",
-	[WHY_IO_WRITE] = "device: writing failed",
-	[WHY_IO_FLUSH] = "device: a flush failed",
-	[WHY_MEM_CLEAN] = "memory: a cached page was lost and read again",
-	[WHY_MEM_DATA] = "memory: file data was lost before it was written",
-	[WHY_MEM_META] = "memory: changed metadata was lost before it was written",
-};
-
-const char *why_text(enum why why)
-{
-	if ((size_t)why >= WHY_NR || !why_texts[why])
-		return "unknown reason";
-	return why_texts[why];
-}
-
 /* Appends to the text of `size` bytes; what does not fit is cut. */
 static PRINTF_LIKE(3, 4) void add_text(char *buf, size_t size, const char *fmt, ...)
 {

@@ -9,6 +9,7 @@
 #include <errno.h>
 
 #include "base/types.h"
+#include "base/why.h"
 #include "base/work.h"
 
 /* Always on: a file system that goes on after a broken invariant destroys data. */
@@ -36,89 +37,6 @@ const char *err_name(int err);
 
 /* "Input/output error" and so on, thread-safe, for 5 and for -5. */
 const char *err_text(int err);
-
-/*
- * Why something on disk is not acceptable. why_text() gives the words. The numbers stand in the
- * record of errors on the disk: new ones come at the end.
- */
-enum why {
-	WHY_NONE,
-	/* superblock */
-	WHY_SB_MAGIC,
-	WHY_SB_VERSION,
-	WHY_SB_CHECKSUM,
-	WHY_SB_GEOMETRY,
-	WHY_SB_FEATURES,
-	WHY_SB_SIZE, /* larger than the device */
-	/* the common header of every metadata buffer */
-	WHY_HDR_MAGIC,
-	WHY_HDR_CHECKSUM,
-	WHY_HDR_ADDRESS,
-	WHY_HDR_OWNER,
-	WHY_HDR_UUID,
-	WHY_HDR_TYPE,
-	/* B+tree nodes */
-	WHY_NODE_LEVEL,
-	WHY_NODE_LAYOUT,
-	WHY_NODE_KEY_ORDER,
-	WHY_NODE_KEY_RANGE,
-	WHY_NODE_CHILD,
-	WHY_TREE_DEPTH,
-	/* space */
-	WHY_GROUP_TABLE,
-	WHY_BITMAP,
-	WHY_BITMAP_COUNT,
-	WHY_MAP,
-	WHY_ROOT,
-	WHY_RANGE, /* a disk range outside the file system */
-	WHY_DOUBLE_FREE,
-	/* journal */
-	WHY_JNL_HEADER,
-	WHY_JNL_RECORD,
-	WHY_JNL_CHECKSUM,
-	WHY_JNL_SEQUENCE,
-	WHY_JNL_RANGE,
-	/* items */
-	WHY_INODE,
-	WHY_INODE_MISSING,
-	WHY_INODE_NLINK,
-	WHY_DIRENT,
-	WHY_DIRENT_NAME,
-	WHY_EXTENT,
-	WHY_EXTENT_OVERLAP,
-	WHY_XATTR,
-	WHY_ORPHAN,
-	WHY_SYMLINK,
-	WHY_INLINE,
-	/* contents of files */
-	WHY_DATA_CHECKSUM,
-	WHY_DATA_BAD, /* lost by a failed write */
-	WHY_DATA_TORN, /* an overwrite that a crash cut in two */
-	/* any metadata buffer, as it was read */
-	WHY_BUFFER,
-	WHY_JNL_LOST, /* the log is damaged, and not at its end */
-	/* the device said so itself; no wrong content: why_is_io() */
-	WHY_IO_READ,
-	WHY_IO_WRITE,
-	WHY_IO_FLUSH,
-	/* the machine lost memory of the cache; the disk is not to blame: why_is_memory() */
-	WHY_MEM_CLEAN, /* read again from the disk */
-	WHY_MEM_DATA, /* not yet on the disk */
-	WHY_MEM_META,
-	WHY_NR,
-};
-
-const char *why_text(enum why why);
-
-static inline bool why_is_io(enum why why)
-{
-	return why >= WHY_IO_READ && why <= WHY_IO_FLUSH;
-}
-
-static inline bool why_is_memory(enum why why)
-{
-	return why >= WHY_MEM_CLEAN && why <= WHY_MEM_META;
-}
 
 /* For "no inode" and "no sector" in corrupt(). */
 #define CORRUPT_NO_INO 0

@@ -541,7 +541,7 @@ int blk_zero(struct blk_dev *dev, u64 sector, u64 nr, enum blk_kind kind)
 	if (err == -EOPNOTSUPP)
 		return write_zeroes(dev, sector, nr, kind);
 	if (err)
-		blk_note_error(dev, WHY_IO_WRITE, work_now(), sector, err);
+		blk_note_error(dev, WHY_IO_ZERO, work_now(), sector, err);
 	return blk_errno(err);
 }
 

@@ -192,7 +192,7 @@ static int journaled_stage(struct repair *rp, enum fix_stage stage, u64 *fixed)
 static void record_cut(struct repair *rp, struct jnl *j, const struct finding *f)
 {
 	struct fs_error e = { .time = time(NULL), .ino = CORRUPT_NO_INO, .sector = f->fix.sector,
-			      .count = 1, .why = WHY_JNL_LOST, .op = WORK_FSCK };
+			      .count = 1, .why = WHY_JNL_CUT, .op = WORK_FSCK };
 	int r = fs_error_record(j, &e);
 
 	if (r)

@@ -67,20 +67,23 @@ static void damaged(struct scrub *s, u64 *count, const char *text)
 
 /* ---- metadata ---- */
 
-static int verify_once(struct scrub *s, u64 addr, enum fmt_kind k)
+/* *why: what is wrong with the content, if that is it. */
+static int verify_once(struct scrub *s, u64 addr, enum fmt_kind k, enum why *why)
 {
 	int r = blk_read(s->dev, addr, s->buf, fmt_kind_sectors(k), BLK_META);
 
-	return r ? r : fmt_buf_check(s->buf, k, addr, s->geo);
+	*why = r ? WHY_NONE : fmt_buf_why(s->buf, k, addr, s->geo);
+	return r ? r : why_errno(*why);
 }
 
 static int verify(struct scrub *s, u64 addr, enum fmt_kind k)
 {
+	enum why why = WHY_NONE;
 	char text[160];
 	int r = 0;
 
 	for (u32 i = 0; i < TRIES; i++) {
-		r = verify_once(s, addr, k);
+		r = verify_once(s, addr, k, &why);
 		if (!r || r == -ENOMEM)
 			break;
 		/* The disk need not be right where the log has something newer. */
@@ -89,7 +92,8 @@ static int verify(struct scrub *s, u64 addr, enum fmt_kind k)
 		sleep_ns(NS_PER_MS);
 	}
 	if (r && r != -ENOMEM && !jnl_is_changed(s->jnl, addr)) {
-		corrupt(r == -EBADMSG ? WHY_HDR_CHECKSUM : WHY_BUFFER, CORRUPT_NO_INO, addr);
+		if (why)
+			corrupt(why, CORRUPT_NO_INO, addr);
 		snprintf(text, sizeof(text), "%s at sector %" PRIu64 ": %s", fmt_kind_name(k), addr,
 			 r == -EBADMSG ? "wrong checksum" : r == -EUCLEAN ? "damaged"
 									 : err_text(r));
@@ -105,15 +109,17 @@ static int supers(struct scrub *s)
 
 	for (u32 i = 0; i < s->geo->nr_groups && !r; i++) {
 		u64 at = fmt_group_start(s->geo, i);
+		enum why why = WHY_NONE;
 		struct fmt_geo g;
 
 		if (i > 0 && !fmt_group_has_copy(i))
 			continue;
 		r = blk_read(s->dev, at, s->buf, 1, BLK_META);
 		if (!r)
-			r = fmt_super_decode((const void *)(s->buf + FMT_SUPER_OFFSET), &g);
-		if (r) {
-			corrupt(WHY_SB_CHECKSUM, CORRUPT_NO_INO, at);
+			why = fmt_super_why((const void *)(s->buf + FMT_SUPER_OFFSET), &g);
+		if (why)
+			corrupt(why, CORRUPT_NO_INO, at);
+		if (r || why) {
 			snprintf(text, sizeof(text), "superblock at sector %" PRIu64 ": damaged",
 				 at);
 			damaged(s, &s->st->meta_errors, text);
@@ -293,7 +299,8 @@ static int look_again(struct scrub *s, u64 ino, u64 sector, u64 disk)
 			break;
 		if (i + 1 < TRIES)
 			continue;
-		corrupt(WHY_DATA_CHECKSUM, ino, disk);
+		if (!err)
+			corrupt_data(WHY_DATA_SCRUB, ino, sector, disk);
 		scrub_path(s->fs, ino, path, sizeof(path));
 		snprintf(text, sizeof(text), "%s: file sector %" PRIu64 ", disk sector %" PRIu64
 			 ": %s", path, sector, disk, err ? err_text(err) : "wrong checksum");

@@ -17,6 +17,7 @@
 #define FOLIOFS_FORMAT_FORMAT_H
 
 #include "base/types.h"
+#include "base/why.h"
 #include <endian.h>
 #include <stdio.h>
 
@@ -99,11 +100,19 @@ struct fmt_geo {
 #define FMT_INCOMPAT_KNOWN   0ull
 
 /*
- * Checks everything. -EINVAL: no FolioFS superblock at all (magic); -EOPNOTSUPP: a version or an
- * incompat feature that is unknown here; -EBADMSG: checksum; -EUCLEAN: impossible values. Unknown
- * ro_compat bits pass: the mount decides.
+ * Checks come in two forms: *_why() says which rule is broken, *_check() gives the error that goes
+ * with it (why_errno()). Both look at everything.
  */
-int fmt_super_decode(const struct fmt_super *sb, struct fmt_geo *out);
+/*
+ * -EINVAL: no FolioFS superblock at all (magic); -EOPNOTSUPP: a version or an incompat feature that
+ * is unknown here; -EBADMSG: checksum; -EUCLEAN: impossible values. Unknown ro_compat bits pass:
+ * the mount decides.
+ */
+enum why fmt_super_why(const struct fmt_super *sb, struct fmt_geo *out);
+static inline int fmt_super_decode(const struct fmt_super *sb, struct fmt_geo *out)
+{
+	return why_errno(fmt_super_why(sb, out));
+}
 void fmt_super_encode(const struct fmt_geo *g, u8 copy, struct fmt_super *out);
 bool fmt_group_has_copy(u32 group);
 
@@ -156,11 +165,23 @@ void fmt_hdr_init(void *buf, enum fmt_kind k, u64 addr, u64 fsid, u64 owner);
 /* Stamp gen and the checksum, just before the buffer goes to the disk. */
 void fmt_hdr_seal(void *buf, u32 len_bytes, u64 gen);
 /* Identity and checksum of a buffer just read. */
-int fmt_hdr_check(const void *buf, u32 len_bytes, enum fmt_kind k, u64 addr, u64 fsid);
-/* fmt_hdr_check and the inner structure of whatever kind it is (bounds, order of keys). */
-int fmt_buf_check(const void *buf, enum fmt_kind k, u64 addr, const struct fmt_geo *g);
+enum why fmt_hdr_why(const void *buf, u32 len_bytes, enum fmt_kind k, u64 addr, u64 fsid);
+static inline int fmt_hdr_check(const void *buf, u32 len_bytes, enum fmt_kind k, u64 addr, u64 fsid)
+{
+	return why_errno(fmt_hdr_why(buf, len_bytes, k, addr, fsid));
+}
+/* That, and the inner structure of whatever kind it is (bounds, order of keys). */
+enum why fmt_buf_why(const void *buf, enum fmt_kind k, u64 addr, const struct fmt_geo *g);
+static inline int fmt_buf_check(const void *buf, enum fmt_kind k, u64 addr, const struct fmt_geo *g)
+{
+	return why_errno(fmt_buf_why(buf, k, addr, g));
+}
 /* The inner structure alone: for buffers that replay changed, whose checksum is not valid. */
-int fmt_content_check(const void *buf, enum fmt_kind k, const struct fmt_geo *g);
+enum why fmt_content_why(const void *buf, enum fmt_kind k, const struct fmt_geo *g);
+static inline int fmt_content_check(const void *buf, enum fmt_kind k, const struct fmt_geo *g)
+{
+	return why_errno(fmt_content_why(buf, k, g));
+}
 
 /* ---- root sector: tree roots and counters of the whole file system ---- */
 enum fmt_tree { FMT_TREE_INODE, FMT_TREE_DIRENT, FMT_TREE_EXTENT, FMT_TREE_XATTR, FMT_TREE_ORPHAN,
@@ -356,11 +377,20 @@ struct fmt_rec {              /* 8-byte aligned; payload follows, padded to 8 */
 _Static_assert(sizeof(struct fmt_rec) == 32, "record head size");
 
 /* ---- check and to_text (bounded, for untrusted bytes) ---- */
-int fmt_node_check(const struct fmt_node *n);       /* layout, key order, value bounds */
-int fmt_value_check(enum fmt_tree t, struct fmt_key k, const void *val, u32 len,
-		    const struct fmt_geo *g);
+enum why fmt_node_why(const struct fmt_node *n);    /* layout, key order, value bounds */
+enum why fmt_value_why(enum fmt_tree t, struct fmt_key k, const void *val, u32 len,
+		       const struct fmt_geo *g);
+static inline int fmt_value_check(enum fmt_tree t, struct fmt_key k, const void *val, u32 len,
+				  const struct fmt_geo *g)
+{
+	return why_errno(fmt_value_why(t, k, val, len, g));
+}
 void fmt_txn_seal(void *buf);   /* computes csum; all of head and records are in place */
-/* Head, checksum, every record in bounds. */
+/* The head alone: identity, and a length that can be read. */
+enum why fmt_txn_head_why(const struct fmt_txn *t, u64 epoch, u64 seq);
+/* Head, checksum, every record in bounds: 0 and the verdict, or -ENOMEM. */
+int fmt_txn_why(const void *buf, u64 len_bytes, u64 epoch, u64 seq, enum why *why);
+/* Its error, or -ENOMEM. */
 int fmt_txn_check(const void *buf, u64 len_bytes, u64 epoch, u64 seq);
 /* Iterate records of a checked transaction: 1 and *rec, or 0 at the end. *pos starts at 0. */
 int fmt_rec_next(const void *txn, u64 *pos, const struct fmt_rec **rec, const void **payload);

@@ -1,7 +1,7 @@
 /*
  * Geometry: where the parts of a file system lie.
  *
- * Invariants of a valid struct fmt_geo (geo_valid() checks them, the helpers rely on them)
+ * Invariants of a valid struct fmt_geo (geo_why() checks them, the helpers rely on them)
  * 1. Blocks are a power of two of 4 KiB .. 2 MiB; groups a power of two of sectors, 4 MiB .. 1 GiB.
  * 2. nr_groups = nr_sectors / group_sectors rounded up; each group, the short last one too, is
  *    longer than its own metadata.
@@ -81,33 +81,48 @@ static bool group_size_valid(const struct fmt_geo *g)
 }
 
 /* The sizes: nothing is computed from them before this has passed. */
-static bool sizes_valid(const struct fmt_geo *g)
+static enum why sizes_why(const struct fmt_geo *g)
 {
-	if (!block_valid(g->block_bytes) || !group_size_valid(g))
-		return false;
+	if (!block_valid(g->block_bytes))
+		return WHY_SB_BLOCK_SIZE;
+	if (!group_size_valid(g))
+		return WHY_SB_GROUP_SIZE;
 	if (g->nr_sectors == 0 || g->nr_sectors > FMT_SECTORS_MAX)
-		return false;
+		return WHY_SB_SECTORS;
 	if (g->nr_groups != DIV_ROUND_UP(g->nr_sectors, g->group_sectors))
-		return false;
-	return g->jnl_nr >= FMT_JNL_MIN_SECTORS && g->jnl_nr < g->group_sectors;
+		return WHY_SB_GROUPS;
+	if (g->jnl_nr < FMT_JNL_MIN_SECTORS || g->jnl_nr >= g->group_sectors)
+		return WHY_SB_JNL_SIZE;
+	return WHY_NONE;
 }
 
-bool geo_valid(const struct fmt_geo *g)
+static enum why places_why(const struct fmt_geo *g)
 {
-	u32 last;
-
-	if (!sizes_valid(g))
-		return false;
-	if (g->root_sector != 1 || g->gtable_sector != 2)
-		return false;
+	if (g->root_sector != 1)
+		return WHY_SB_ROOT;
+	if (g->gtable_sector != 2)
+		return WHY_SB_GTABLE;
 	if (g->gtable_nr != DIV_ROUND_UP(g->nr_groups, FMT_GROUPS_PER_SECTOR))
-		return false;
+		return WHY_SB_GTABLE_SIZE;
 	if (g->jnl_sector != g->gtable_sector + g->gtable_nr)
-		return false;
+		return WHY_SB_JNL;
+	return WHY_NONE;
+}
+
+enum why geo_why(const struct fmt_geo *g)
+{
+	enum why why = sizes_why(g);
+	u32 last = g->nr_groups - 1;
+
+	if (!why)
+		why = places_why(g);
+	if (why)
+		return why;
 	if (fmt_space_start(g, 0) >= fmt_group_len(g, 0))
-		return false;
-	last = g->nr_groups - 1;
-	return fmt_space_start(g, last) < fmt_group_start(g, last) + fmt_group_len(g, last);
+		return WHY_SB_FIRST_GROUP;
+	if (fmt_space_start(g, last) >= fmt_group_start(g, last) + fmt_group_len(g, last))
+		return WHY_SB_LAST_GROUP;
+	return WHY_NONE;
 }
 
 static void make_groups(struct fmt_geo *g, u64 nr_sectors)
@@ -167,7 +182,7 @@ int fmt_geo_make(u64 nr_sectors, u32 block_bytes, u64 jnl_nr, struct fmt_geo *io
 	/* Two blocks' worth of sectors hold one aligned block wherever the space begins. */
 	if (fmt_space_start(&g, 0) + GEO_SPACE_MIN + 2ull * g.block_sectors > space_end)
 		return -ENOSPC;
-	ASSERT(geo_valid(&g));
+	ASSERT(geo_why(&g) == WHY_NONE);
 	*io = g;
 	return 0;
 }

@@ -7,7 +7,7 @@
 /* Sets bitmap_nr and map_nr from group_sectors (any value). */
 void geo_derive(struct fmt_geo *g);
 
-/* All the rules that the rest of the program relies on. */
-bool geo_valid(const struct fmt_geo *g);
+/* Which of the rules that the rest of the program relies on is broken. */
+enum why geo_why(const struct fmt_geo *g);
 
 #endif

@@ -4,8 +4,8 @@
  * Rules
  * 1. A checksum covers the whole buffer with the checksum field as 0. It is stamped only when a
  *    buffer goes to the disk and looked at only when it comes from there.
- * 2. fmt_buf_check() passing means: every later access through offsets and addresses found in the
- *    buffer stays inside the buffer and inside the device.
+ * 2. fmt_buf_why() finding nothing means: every later access through offsets and addresses found in
+ *    the buffer stays inside the buffer and inside the device.
  *
  * Pure functions, no locks.
  */
@@ -54,19 +54,23 @@ void fmt_hdr_seal(void *buf, u32 len_bytes, u64 gen)
 	h->csum = put64(hash64(buf, len_bytes));
 }
 
-int fmt_hdr_check(const void *buf, u32 len_bytes, enum fmt_kind k, u64 addr, u64 fsid)
+enum why fmt_hdr_why(const void *buf, u32 len_bytes, enum fmt_kind k, u64 addr, u64 fsid)
 {
 	const struct fmt_hdr *h = buf;
 
 	if (get32(h->magic) != FMT_HDR_MAGIC)
-		return -EUCLEAN;
+		return WHY_HDR_MAGIC;
 	if (buf_csum(buf, len_bytes) != get64(h->csum))
-		return -EBADMSG;
-	if (get16(h->kind) != k || get16(h->version) != FMT_VERSION)
-		return -EUCLEAN;
-	if (get64(h->addr) != addr || get64(h->fsid) != fsid)
-		return -EUCLEAN;
-	return 0;
+		return WHY_HDR_CHECKSUM;
+	if (get16(h->kind) != k)
+		return WHY_HDR_TYPE;
+	if (get16(h->version) != FMT_VERSION)
+		return WHY_HDR_VERSION;
+	if (get64(h->addr) != addr)
+		return WHY_HDR_ADDRESS;
+	if (get64(h->fsid) != fsid)
+		return WHY_HDR_UUID;
+	return WHY_NONE;
 }
 
 static bool node_addr_valid(u64 addr, const struct fmt_geo *g)
@@ -75,7 +79,7 @@ static bool node_addr_valid(u64 addr, const struct fmt_geo *g)
 	       addr < g->nr_sectors && g->nr_sectors - addr >= NODE_SECTORS;
 }
 
-static int root_check(const struct fmt_root *r, const struct fmt_geo *g)
+static enum why roots_why(const struct fmt_root *r, const struct fmt_geo *g)
 {
 	for (unsigned t = 0; t < ARRAY_LEN(r->tree); t++) {
 		u64 root = get64(r->tree[t].root);
@@ -83,23 +87,34 @@ static int root_check(const struct fmt_root *r, const struct fmt_geo *g)
 
 		if (root == 0 && height == 0)
 			continue;
-		if (t >= FMT_NR_TREES || height == 0 || height > FMT_HEIGHT_MAX)
-			return -EUCLEAN;
+		if (t >= FMT_NR_TREES)
+			return WHY_ROOT_TREE;
+		if (height == 0 || height > FMT_HEIGHT_MAX)
+			return WHY_ROOT_HEIGHT;
 		if (!node_addr_valid(root, g))
-			return -EUCLEAN;
+			return WHY_ROOT_ADDRESS;
 	}
+	return WHY_NONE;
+}
+
+static enum why root_why(const struct fmt_root *r, const struct fmt_geo *g)
+{
+	enum why why = roots_why(r, g);
+
+	if (why)
+		return why;
 	if (get64(r->next_ino) <= FMT_ROOT_INO)
-		return -EUCLEAN;
-	if (get64(r->free_sectors) > g->nr_sectors || get64(r->node_sectors_used) > g->nr_sectors)
-		return -EUCLEAN;
-	return 0;
+		return WHY_ROOT_NEXT_INO;
+	if (get64(r->free_sectors) > g->nr_sectors)
+		return WHY_ROOT_FREE;
+	if (get64(r->node_sectors_used) > g->nr_sectors)
+		return WHY_ROOT_NODES;
+	return WHY_NONE;
 }
 
 /* Init bits beyond the sectors that a group has. */
-static bool init_bits_valid(const struct fmt_group *gd, const struct fmt_geo *g)
+static bool map_init_valid(const struct fmt_group *gd, const struct fmt_geo *g)
 {
-	if (g->bitmap_nr < 64 && get64(gd->bitmap_init) >> g->bitmap_nr)
-		return false;
 	for (u32 i = 0; i < ARRAY_LEN(gd->map_init); i++) {
 		u32 nr = g->map_nr > i * 64 ? g->map_nr - i * 64 : 0;
 
@@ -109,106 +124,118 @@ static bool init_bits_valid(const struct fmt_group *gd, const struct fmt_geo *g)
 	return true;
 }
 
-static int gtable_check(const struct fmt_gtable *t, const struct fmt_geo *g)
+static enum why group_why(const struct fmt_group *gd, const struct fmt_geo *g, u32 group)
+{
+	u64 end = fmt_group_start(g, group) + fmt_group_len(g, group);
+
+	if (get32(gd->free) > end - fmt_space_start(g, group))
+		return WHY_GROUP_FREE;
+	if (get32(gd->flags) != 0)
+		return WHY_GROUP_FLAGS;
+	if (g->bitmap_nr < 64 && get64(gd->bitmap_init) >> g->bitmap_nr)
+		return WHY_GROUP_BITMAP_INIT;
+	if (!map_init_valid(gd, g))
+		return WHY_GROUP_MAP_INIT;
+	return WHY_NONE;
+}
+
+static enum why gtable_why(const struct fmt_gtable *t, const struct fmt_geo *g)
 {
 	u64 index = get64(t->hdr.addr) - g->gtable_sector;
 	u64 first = index * FMT_GROUPS_PER_SECTOR;
+	enum why why = WHY_NONE;
 
 	if (index >= g->gtable_nr)
-		return -EUCLEAN;
-	for (u32 i = 0; i < FMT_GROUPS_PER_SECTOR && first + i < g->nr_groups; i++) {
-		const struct fmt_group *gd = &t->g[i];
-		u32 group = (u32)first + i;
-		u64 end = fmt_group_start(g, group) + fmt_group_len(g, group);
-
-		if (get32(gd->free) > end - fmt_space_start(g, group))
-			return -EUCLEAN;
-		if (get32(gd->flags) != 0 || !init_bits_valid(gd, g))
-			return -EUCLEAN;
-	}
-	return 0;
+		return WHY_GROUP_INDEX;
+	for (u32 i = 0; !why && i < FMT_GROUPS_PER_SECTOR && first + i < g->nr_groups; i++)
+		why = group_why(&t->g[i], g, (u32)first + i);
+	return why;
 }
 
 /* Bitmap and map sectors: the owner is the group, the address one of that group's own. */
-static int group_part_check(const struct fmt_hdr *h, const struct fmt_geo *g)
+static enum why group_part_why(const struct fmt_hdr *h, const struct fmt_geo *g)
 {
 	bool bitmap = get16(h->kind) == FMT_KIND_BITMAP;
 	u64 owner = get64(h->owner), addr = get64(h->addr), first;
 
 	if (owner >= g->nr_groups)
-		return -EUCLEAN;
+		return WHY_PART_GROUP;
 	first = bitmap ? fmt_bitmap_sector(g, (u32)owner) : fmt_map_sector(g, (u32)owner);
 	if (addr < first || addr - first >= (bitmap ? g->bitmap_nr : g->map_nr))
-		return -EUCLEAN;
-	return 0;
+		return WHY_PART_ADDRESS;
+	return WHY_NONE;
 }
 
-static int leaf_values_check(const struct fmt_node *n, enum fmt_tree t, const struct fmt_geo *g)
+static enum why leaf_values_why(const struct fmt_node *n, enum fmt_tree t, const struct fmt_geo *g)
 {
-	for (u32 i = 0; i < get16(n->nr); i++) {
+	enum why why = WHY_NONE;
+
+	for (u32 i = 0; !why && i < get16(n->nr); i++) {
 		const struct fmt_slot *s = &n->slot[i];
 		struct fmt_key k = { get64(s->a), get64(s->b) };
-		int r = fmt_value_check(t, k, (const u8 *)n + get16(s->off), get16(s->len), g);
 
-		if (r)
-			return r;
+		why = fmt_value_why(t, k, (const u8 *)n + get16(s->off), get16(s->len), g);
 	}
-	return 0;
+	return why;
 }
 
-static int node_check(const struct fmt_node *n, const struct fmt_geo *g)
+static enum why node_why(const struct fmt_node *n, const struct fmt_geo *g)
 {
 	u64 tree = get64(n->hdr.owner);
-	int r;
+	enum why why;
 
-	if (tree >= FMT_NR_TREES || !node_addr_valid(get64(n->hdr.addr), g))
-		return -EUCLEAN;
-	r = fmt_node_check(n);
-	if (r)
-		return r;
+	if (tree >= FMT_NR_TREES)
+		return WHY_NODE_TREE;
+	if (!node_addr_valid(get64(n->hdr.addr), g))
+		return WHY_NODE_ADDRESS;
+	why = fmt_node_why(n);
+	if (why)
+		return why;
 	if (get16(n->level) == 0)
-		return leaf_values_check(n, (enum fmt_tree)tree, g);
+		return leaf_values_why(n, (enum fmt_tree)tree, g);
 	for (u32 i = 0; i < get16(n->nr); i++) {
 		if (!node_addr_valid(get64(n->child[i].child), g))
-			return -EUCLEAN;
+			return WHY_CHILD_ADDRESS;
 	}
-	return 0;
+	return WHY_NONE;
 }
 
-static int jnl_head_check(const struct fmt_jnl_head *h, const struct fmt_geo *g)
+static enum why jnl_head_why(const struct fmt_jnl_head *h, const struct fmt_geo *g)
 {
 	u64 addr = get64(h->hdr.addr);
 
 	if (addr != g->jnl_sector && addr != g->jnl_sector + 1)
-		return -EUCLEAN;
-	if (get64(h->tail) >= g->jnl_nr - 2 || get32(h->clean) > 1)
-		return -EUCLEAN;
-	return 0;
+		return WHY_JNL_HEAD_PLACE;
+	if (get64(h->tail) >= g->jnl_nr - 2)
+		return WHY_JNL_HEAD_TAIL;
+	if (get32(h->clean) > 1)
+		return WHY_JNL_HEAD_CLEAN;
+	return WHY_NONE;
 }
 
-int fmt_content_check(const void *buf, enum fmt_kind k, const struct fmt_geo *g)
+enum why fmt_content_why(const void *buf, enum fmt_kind k, const struct fmt_geo *g)
 {
 	switch (k) {
 	case FMT_KIND_ROOT:
-		return root_check(buf, g);
+		return root_why(buf, g);
 	case FMT_KIND_GTABLE:
-		return gtable_check(buf, g);
+		return gtable_why(buf, g);
 	case FMT_KIND_BITMAP:
 	case FMT_KIND_MAP:
-		return group_part_check(buf, g);
+		return group_part_why(buf, g);
 	case FMT_KIND_NODE:
-		return node_check(buf, g);
+		return node_why(buf, g);
 	case FMT_KIND_JNL:
-		return jnl_head_check(buf, g);
+		return jnl_head_why(buf, g);
 	case FMT_KIND_DATA:
 		break;
 	}
-	return -EUCLEAN;
+	return WHY_KIND;
 }
 
-int fmt_buf_check(const void *buf, enum fmt_kind k, u64 addr, const struct fmt_geo *g)
+enum why fmt_buf_why(const void *buf, enum fmt_kind k, u64 addr, const struct fmt_geo *g)
 {
-	int r = fmt_hdr_check(buf, fmt_kind_sectors(k) * SECTOR_SIZE, k, addr, g->fsid);
+	enum why why = fmt_hdr_why(buf, fmt_kind_sectors(k) * SECTOR_SIZE, k, addr, g->fsid);
 
-	return r ? r : fmt_content_check(buf, k, g);
+	return why ? why : fmt_content_why(buf, k, g);
 }

@@ -21,28 +21,44 @@ static bool key_ascends(le64 a0, le64 b0, le64 a1, le64 b1)
 	return get64(b0) < get64(b1);
 }
 
-static int leaf_check(const struct fmt_node *n)
+static enum why value_why(const struct fmt_slot *s, u32 heap)
 {
-	u32 nr = get16(n->nr), heap = get32(n->heap), dead = get32(n->dead), used = 0;
+	u32 off = get16(s->off), len = get16(s->len);
 
-	if (heap > NODE_SIZE || heap < sizeof(*n) + nr * sizeof(struct fmt_slot))
-		return -EUCLEAN;
-	for (u32 i = 0; i < nr; i++) {
-		const struct fmt_slot *s = &n->slot[i];
-		u32 off = get16(s->off), len = get16(s->len);
-
-		if (off < heap || len > FMT_VALUE_MAX || off + len > NODE_SIZE)
-			return -EUCLEAN;
-		if (i > 0 && !key_ascends(s[-1].a, s[-1].b, s->a, s->b))
-			return -EUCLEAN;
-		used += len;
-	}
-	if (dead > NODE_SIZE || used + dead != NODE_SIZE - heap)
-		return -EUCLEAN;
-	return 0;
+	if (off < heap)
+		return WHY_LEAF_VALUE_LOW;
+	if (len > FMT_VALUE_MAX)
+		return WHY_LEAF_VALUE_LONG;
+	if (off + len > NODE_SIZE)
+		return WHY_LEAF_VALUE_END;
+	return WHY_NONE;
 }
 
-static int interior_check(const struct fmt_node *n)
+static enum why leaf_why(const struct fmt_node *n)
+{
+	u32 nr = get16(n->nr), heap = get32(n->heap), dead = get32(n->dead), used = 0;
+	enum why why;
+
+	if (heap > NODE_SIZE)
+		return WHY_LEAF_HEAP_END;
+	if (heap < sizeof(*n) + nr * sizeof(struct fmt_slot))
+		return WHY_LEAF_HEAP;
+	for (u32 i = 0; i < nr; i++) {
+		const struct fmt_slot *s = &n->slot[i];
+
+		why = value_why(s, heap);
+		if (why)
+			return why;
+		if (i > 0 && !key_ascends(s[-1].a, s[-1].b, s->a, s->b))
+			return WHY_NODE_KEY_ORDER;
+		used += get16(s->len);
+	}
+	if (dead > NODE_SIZE)
+		return WHY_LEAF_DEAD;
+	return used + dead == NODE_SIZE - heap ? WHY_NONE : WHY_LEAF_SUM;
+}
+
+static enum why interior_why(const struct fmt_node *n)
 {
 	u32 nr = get16(n->nr);
 
@@ -50,18 +66,16 @@ static int interior_check(const struct fmt_node *n)
 		const struct fmt_child *c = &n->child[i];
 
 		if (!key_ascends(c[-1].a, c[-1].b, c->a, c->b))
-			return -EUCLEAN;
+			return WHY_CHILD_KEY_ORDER;
 	}
-	return 0;
+	return nr ? WHY_NONE : WHY_NODE_EMPTY;
 }
 
-int fmt_node_check(const struct fmt_node *n)
+enum why fmt_node_why(const struct fmt_node *n)
 {
-	u32 nr = get16(n->nr);
-
 	if (get16(n->level) >= FMT_HEIGHT_MAX)
-		return -EUCLEAN;
-	if (nr > FMT_NODE_SLOTS_MAX || (nr == 0 && get16(n->level) > 0))
-		return -EUCLEAN;
-	return get16(n->level) == 0 ? leaf_check(n) : interior_check(n);
+		return WHY_NODE_HEIGHT;
+	if (get16(n->nr) > FMT_NODE_SLOTS_MAX)
+		return WHY_NODE_COUNT;
+	return get16(n->level) == 0 ? leaf_why(n) : interior_why(n);
 }

@@ -49,27 +49,28 @@ static void super_load(const struct fmt_super *sb, struct fmt_geo *g)
 	geo_derive(g);
 }
 
-int fmt_super_decode(const struct fmt_super *sb, struct fmt_geo *out)
+enum why fmt_super_why(const struct fmt_super *sb, struct fmt_geo *out)
 {
 	struct fmt_geo g;
+	enum why why;
 
 	if (memcmp(sb->magic, FMT_SUPER_MAGIC, sizeof(sb->magic)) != 0)
-		return -EINVAL;
+		return WHY_SB_MAGIC;
 	if (super_csum(sb) != get64(sb->csum))
-		return -EBADMSG;
+		return WHY_SB_CHECKSUM;
 	if (get32(sb->version) != FMT_VERSION)
-		return -EOPNOTSUPP;
+		return WHY_SB_VERSION;
 	if (get64(sb->incompat) & ~FMT_INCOMPAT_KNOWN)
-		return -EOPNOTSUPP;
+		return WHY_SB_FEATURES;
 	if (get32(sb->node_sectors) != NODE_SECTORS)
-		return -EUCLEAN;
+		return WHY_SB_NODE_SIZE;
 	if (sb->label[sizeof(sb->label) - 1] != 0)
-		return -EUCLEAN;
+		return WHY_SB_LABEL;
 	super_load(sb, &g);
-	if (!geo_valid(&g))
-		return -EUCLEAN;
-	*out = g;
-	return 0;
+	why = geo_why(&g);
+	if (!why)
+		*out = g;
+	return why;
 }
 
 void fmt_super_encode(const struct fmt_geo *g, u8 copy, struct fmt_super *out)

@@ -56,71 +56,104 @@ static u64 kind_bytes(u32 kind)
 }
 
 /* The payload has passed: it ends inside the transaction. */
-static bool rec_valid(const struct fmt_rec *r)
+static enum why rec_why(const struct fmt_rec *r)
 {
 	u32 kind = get16(r->kind);
 	u64 off = get32(r->off), len = get32(r->len), count = get32(r->count);
+	bool buffer = kind_is_buffer(kind);
 
 	switch (get16(r->type)) {
 	case FMT_REC_BYTES:
-		return kind_is_buffer(kind) && len > 0 && off + len <= kind_bytes(kind);
+		return buffer && len > 0 && off + len <= kind_bytes(kind) ? WHY_NONE
+									  : WHY_JNL_REC_BYTES;
 	case FMT_REC_WHOLE:
-		return kind_is_buffer(kind) && off == 0 && len == kind_bytes(kind);
+		return buffer && off == 0 && len == kind_bytes(kind) ? WHY_NONE : WHY_JNL_REC_WHOLE;
 	case FMT_REC_FILL:
-		return kind_is_buffer(kind) && len == 0 && off % 4 == 0 &&
-		       off >= sizeof(struct fmt_hdr) && off + count * 4 <= kind_bytes(kind);
+		return buffer && len == 0 && off % 4 == 0 && off >= sizeof(struct fmt_hdr) &&
+		       off + count * 4 <= kind_bytes(kind) ? WHY_NONE : WHY_JNL_REC_FILL;
 	case FMT_REC_REVOKE:
-		return len == 0 && count > 0;
+		return len == 0 && count > 0 ? WHY_NONE : WHY_JNL_REC_REVOKE;
 	case FMT_REC_INTENT:
-		return count > 0 && len == count * 4;
+		return count > 0 && len == count * 4 ? WHY_NONE : WHY_JNL_REC_INTENT;
 	case FMT_REC_INTENT_END:
-		return len == 0;
+		return len == 0 ? WHY_NONE : WHY_JNL_REC_INTENT_END;
 	case FMT_REC_DATA:
-		return count > 0 && len == count * SECTOR_SIZE;
+		return count > 0 && len == count * SECTOR_SIZE ? WHY_NONE : WHY_JNL_REC_DATA;
 	}
-	return false;
+	return WHY_JNL_REC_TYPE;
 }
 
-static int records_check(const u8 *buf, u64 len)
+static enum why records_why(const u8 *buf, u64 len)
 {
 	u32 nr = get32(((const struct fmt_txn *)buf)->nr_records);
 	u64 off = sizeof(struct fmt_txn);
+	enum why why = WHY_NONE;
 
 	if (nr > FMT_TXN_RECORDS_MAX - 1)
-		return -EUCLEAN;
-	for (u32 i = 0; i < nr; i++) {
+		return WHY_JNL_REC_COUNT;
+	for (u32 i = 0; i < nr && !why; i++) {
 		const struct fmt_rec *r = (const void *)(buf + off);
 
 		if (len - off < sizeof(*r))
-			return -EUCLEAN;
+			return WHY_JNL_REC_HEAD;
 		off += sizeof(*r);
-		if (ALIGN_UP((u64)get32(r->len), 8) > len - off || !rec_valid(r))
-			return -EUCLEAN;
+		if (ALIGN_UP((u64)get32(r->len), 8) > len - off)
+			return WHY_JNL_REC_END;
+		why = rec_why(r);
 		off += ALIGN_UP((u64)get32(r->len), 8);
 	}
-	return 0;
+	return why;
+}
+
+enum why fmt_txn_head_why(const struct fmt_txn *t, u64 epoch, u64 seq)
+{
+	u64 len = get64(t->len);
+
+	if (get32(t->magic) != FMT_TXN_MAGIC)
+		return WHY_JNL_TXN_MAGIC;
+	if (len < SECTOR_SIZE)
+		return WHY_JNL_TXN_SHORT;
+	if (len > FMT_TXN_BYTES_MAX)
+		return WHY_JNL_TXN_MAX;
+	if (!IS_ALIGNED(len, SECTOR_SIZE))
+		return WHY_JNL_TXN_ALIGN;
+	if (get64(t->epoch) != epoch)
+		return WHY_JNL_TXN_EPOCH;
+	return get64(t->seq) == seq ? WHY_NONE : WHY_JNL_SEQUENCE;
+}
+
+/* len_bytes: at least a head. */
+static enum why txn_bounds_why(const struct fmt_txn *t, u64 len_bytes, u64 epoch, u64 seq)
+{
+	enum why why = fmt_txn_head_why(t, epoch, seq);
+
+	if (why)
+		return why;
+	return get64(t->len) > len_bytes ? WHY_JNL_TXN_LONG : WHY_NONE;
+}
+
+int fmt_txn_why(const void *buf, u64 len_bytes, u64 epoch, u64 seq, enum why *why)
+{
+	const struct fmt_txn *t = buf;
+	u64 csum;
+	int r;
+
+	*why = len_bytes < SECTOR_SIZE ? WHY_JNL_TXN_CUT : txn_bounds_why(t, len_bytes, epoch, seq);
+	if (*why)
+		return 0;
+	r = txn_csum(buf, get64(t->len), &csum);
+	if (!r)
+		*why = csum != get64(t->csum) ? WHY_JNL_TXN_CHECKSUM
+					      : records_why(buf, get64(t->len));
+	return r;
 }
 
 int fmt_txn_check(const void *buf, u64 len_bytes, u64 epoch, u64 seq)
 {
-	const struct fmt_txn *t = buf;
-	u64 len, csum;
-	int r;
+	enum why why;
+	int r = fmt_txn_why(buf, len_bytes, epoch, seq, &why);
 
-	if (len_bytes < SECTOR_SIZE || get32(t->magic) != FMT_TXN_MAGIC)
-		return -EUCLEAN;
-	len = get64(t->len);
-	if (len < SECTOR_SIZE || len > len_bytes || len > FMT_TXN_BYTES_MAX ||
-	    !IS_ALIGNED(len, SECTOR_SIZE))
-		return -EUCLEAN;
-	if (get64(t->epoch) != epoch || get64(t->seq) != seq)
-		return -EUCLEAN;
-	r = txn_csum(buf, len, &csum);
-	if (r)
-		return r;
-	if (csum != get64(t->csum))
-		return -EBADMSG;
-	return records_check(buf, len);
+	return r ? r : why_errno(why);
 }
 
 int fmt_rec_next(const void *txn, u64 *pos, const struct fmt_rec **rec, const void **payload)

@@ -1,7 +1,7 @@
 /*
  * Values of tree items: checks of one item by itself, and the hashes of names.
  *
- * Rule: what fmt_value_check() passes can be used without further bounds checks: lengths inside a
+ * Rule: what fmt_value_why() passes can be used without further bounds checks: lengths inside a
  * value agree with the length of the value, disk ranges lie inside the space of the device. What
  * needs a second item to decide (link counts, overlaps, owners) is the business of src/check.
  *
@@ -64,34 +64,42 @@ static bool time_valid(struct fmt_time t)
 }
 
 /* Data in the item: symbolic links, and regular files that say so. */
-static bool inline_valid(const struct fmt_inode *i)
+static enum why inline_why(const struct fmt_inode *i)
 {
 	u32 fmt = get32(i->mode) & S_IFMT, len = get16(i->inline_len);
 	bool inl = get32(i->flags) & FMT_IFLAG_INLINE;
 
 	if (fmt == S_IFLNK)
-		return len > 0 && get64(i->size) == len;
+		return len > 0 && get64(i->size) == len ? WHY_NONE : WHY_SYMLINK;
 	if (inl && fmt != S_IFREG)
-		return false;
-	if (inl)
-		return len <= FMT_INLINE_MAX && get64(i->size) == len;
-	return len == 0;
+		return WHY_INLINE;
+	if (!inl)
+		return len == 0 ? WHY_NONE : WHY_INLINE_EXTRA;
+	if (len > FMT_INLINE_MAX)
+		return WHY_INLINE_LONG;
+	return get64(i->size) == len ? WHY_NONE : WHY_INLINE_SIZE;
 }
 
-static int inode_check(struct fmt_key k, const void *val, u32 len)
+static enum why inode_why(struct fmt_key k, const void *val, u32 len)
 {
 	const struct fmt_inode *i = val;
 
-	if (len < sizeof(*i) || len != sizeof(*i) + get16(i->inline_len))
-		return -EUCLEAN;
-	if (k.a < FMT_ROOT_INO || k.b != 0)
-		return -EUCLEAN;
-	if (!mode_valid(get32(i->mode)) || get64(i->size) > FMT_SIZE_MAX)
-		return -EUCLEAN;
+	if (len < sizeof(*i))
+		return WHY_INODE_SHORT;
+	if (len != sizeof(*i) + get16(i->inline_len))
+		return WHY_INODE_LENGTH;
+	if (k.a < FMT_ROOT_INO)
+		return WHY_INODE_NUMBER;
+	if (k.b != 0)
+		return WHY_INODE_KEY;
+	if (!mode_valid(get32(i->mode)))
+		return WHY_INODE_MODE;
+	if (get64(i->size) > FMT_SIZE_MAX)
+		return WHY_INODE_SIZE;
 	if (!time_valid(i->atime) || !time_valid(i->mtime) || !time_valid(i->ctime) ||
 	    !time_valid(i->btime))
-		return -EUCLEAN;
-	return inline_valid(i) ? 0 : -EUCLEAN;
+		return WHY_INODE_TIME;
+	return inline_why(i);
 }
 
 /* A name as one component of a path: nothing that a kernel would stumble over. */
@@ -102,89 +110,128 @@ static bool name_valid(const char *name, u32 len)
 	return !(name[0] == '.' && (len == 1 || (len == 2 && name[1] == '.')));
 }
 
-static int dirent_check(struct fmt_key k, const void *val, u32 len)
+static enum why dirent_why(struct fmt_key k, const void *val, u32 len)
 {
 	const struct fmt_dirent *d = val;
 
-	if (len < sizeof(*d) || len != sizeof(*d) + d->namelen)
-		return -EUCLEAN;
-	if (k.a < FMT_ROOT_INO || k.b < 256 || k.b > INT64_MAX)
-		return -EUCLEAN;
-	if (get64(d->ino) < FMT_ROOT_INO || !mode_valid((u32)d->type << 12))
-		return -EUCLEAN;
-	return name_valid(d->name, d->namelen) ? 0 : -EUCLEAN;
+	if (len < sizeof(*d))
+		return WHY_DIRENT_SHORT;
+	if (len != sizeof(*d) + d->namelen)
+		return WHY_DIRENT_LENGTH;
+	if (k.a < FMT_ROOT_INO)
+		return WHY_DIRENT_DIR;
+	if (k.b < 256 || k.b > INT64_MAX)
+		return WHY_DIRENT_COOKIE;
+	if (get64(d->ino) < FMT_ROOT_INO)
+		return WHY_DIRENT_INO;
+	if (!mode_valid((u32)d->type << 12))
+		return WHY_DIRENT_TYPE;
+	return name_valid(d->name, d->namelen) ? WHY_NONE : WHY_DIRENT_NAME;
 }
 
-static int extent_check(struct fmt_key k, const void *val, u32 len, const struct fmt_geo *g)
+static enum why extent_disk_why(u64 disk, u32 nr, const struct fmt_geo *g)
+{
+	if (nr == 0)
+		return WHY_EXTENT_EMPTY;
+	if (disk < fmt_space_start(g, 0))
+		return WHY_EXTENT_METADATA;
+	if (disk >= g->nr_sectors)
+		return WHY_EXTENT_DISK;
+	return nr <= g->nr_sectors - disk ? WHY_NONE : WHY_EXTENT_DISK_END;
+}
+
+static enum why extent_why(struct fmt_key k, const void *val, u32 len, const struct fmt_geo *g)
 {
 	const struct fmt_extent *e = val;
-	u64 disk, nr;
+	enum why why;
 
-	if (len != sizeof(*e) || k.a < FMT_ROOT_INO || get32(e->flags) != 0)
-		return -EUCLEAN;
-	disk = get64(e->disk);
-	nr = get32(e->nr);
-	if (nr == 0 || disk < fmt_space_start(g, 0) || disk >= g->nr_sectors ||
-	    nr > g->nr_sectors - disk)
-		return -EUCLEAN;
+	if (len != sizeof(*e))
+		return WHY_EXTENT_LENGTH;
+	if (k.a < FMT_ROOT_INO)
+		return WHY_EXTENT_INO;
+	if (get32(e->flags) != 0)
+		return WHY_EXTENT_FLAGS;
+	why = extent_disk_why(get64(e->disk), get32(e->nr), g);
+	if (why)
+		return why;
+	if (k.b > FMT_SIZE_MAX >> SECTOR_SHIFT)
+		return WHY_EXTENT_OFFSET;
 	/* A block may reach beyond the largest size, but not beyond what the key can say. */
-	if (k.b > FMT_SIZE_MAX >> SECTOR_SHIFT ||
-	    k.b + nr > (FMT_SIZE_MAX >> SECTOR_SHIFT) + FMT_BLOCK_MAX / SECTOR_SIZE)
-		return -EUCLEAN;
-	return 0;
+	if (k.b + get32(e->nr) > (FMT_SIZE_MAX >> SECTOR_SHIFT) + FMT_BLOCK_MAX / SECTOR_SIZE)
+		return WHY_EXTENT_OFFSET_END;
+	return WHY_NONE;
 }
 
-static int xattr_check(struct fmt_key k, const void *val, u32 len)
+/* The first piece: head, name, the beginning of the value. */
+static enum why xattr_first_why(const struct fmt_xattr *x, u32 len)
 {
-	const struct fmt_xattr *x = val;
-	u32 total;
+	u32 total = get32(x->value_len), have;
 
-	if (k.a < FMT_ROOT_INO || k.b >> 16 == 0)
-		return -EUCLEAN;
-	if ((k.b & 0xff) != 0)
-		return len > 0 && len <= FMT_XATTR_CHUNK ? 0 : -EUCLEAN;
-	if (len < sizeof(*x) || x->namelen == 0 || x->chunks == 0)
-		return -EUCLEAN;
-	total = get32(x->value_len);
-	if (total > XATTR_VALUE_MAX || len < sizeof(*x) + x->namelen)
-		return -EUCLEAN;
+	if (x->namelen == 0)
+		return WHY_XATTR_NO_NAME;
+	if (x->chunks == 0)
+		return WHY_XATTR_NO_PIECE;
+	if (total > XATTR_VALUE_MAX)
+		return WHY_XATTR_VALUE_MAX;
+	if (len < sizeof(*x) + x->namelen)
+		return WHY_XATTR_NAME_CUT;
 	if (memchr(x->name, 0, x->namelen))
-		return -EUCLEAN;
+		return WHY_XATTR_NAME_ZERO;
 	/* Exactly all of the value that is not in further chunks. */
-	if (len - sizeof(*x) - x->namelen > total)
-		return -EUCLEAN;
-	if (x->chunks == 1 && len - sizeof(*x) - x->namelen != total)
-		return -EUCLEAN;
-	return 0;
+	have = len - (u32)sizeof(*x) - x->namelen;
+	if (have > total)
+		return WHY_XATTR_FIRST_LONG;
+	return x->chunks > 1 || have == total ? WHY_NONE : WHY_XATTR_FIRST_CUT;
 }
 
-static int orphan_check(struct fmt_key k, const void *val, u32 len)
+static enum why xattr_why(struct fmt_key k, const void *val, u32 len)
+{
+	bool first = (k.b & 0xff) == 0;
+
+	if (k.a < FMT_ROOT_INO)
+		return WHY_XATTR_INO;
+	if (k.b >> 16 == 0)
+		return WHY_XATTR_HASH;
+	if (!first && len == 0)
+		return WHY_XATTR_PIECE_EMPTY;
+	if (!first)
+		return len <= FMT_XATTR_CHUNK ? WHY_NONE : WHY_XATTR_PIECE_LONG;
+	if (len < sizeof(struct fmt_xattr))
+		return WHY_XATTR_SHORT;
+	return xattr_first_why(val, len);
+}
+
+static enum why orphan_why(struct fmt_key k, const void *val, u32 len)
 {
 	const struct fmt_orphan *o = val;
 
-	if (len != sizeof(*o) || k.a <= FMT_ROOT_INO || k.b != 0)
-		return -EUCLEAN;
+	if (len != sizeof(*o))
+		return WHY_ORPHAN_LENGTH;
+	if (k.a <= FMT_ROOT_INO)
+		return WHY_ORPHAN_INO;
+	if (k.b != 0)
+		return WHY_ORPHAN_KEY;
 	if (o->kind != FMT_ORPHAN_DELETE && o->kind != FMT_ORPHAN_TRUNCATE)
-		return -EUCLEAN;
-	return get64(o->size) <= FMT_SIZE_MAX ? 0 : -EUCLEAN;
+		return WHY_ORPHAN_KIND;
+	return get64(o->size) <= FMT_SIZE_MAX ? WHY_NONE : WHY_ORPHAN_SIZE;
 }
 
-int fmt_value_check(enum fmt_tree t, struct fmt_key k, const void *val, u32 len,
-		    const struct fmt_geo *g)
+enum why fmt_value_why(enum fmt_tree t, struct fmt_key k, const void *val, u32 len,
+		       const struct fmt_geo *g)
 {
 	switch (t) {
 	case FMT_TREE_INODE:
-		return inode_check(k, val, len);
+		return inode_why(k, val, len);
 	case FMT_TREE_DIRENT:
-		return dirent_check(k, val, len);
+		return dirent_why(k, val, len);
 	case FMT_TREE_EXTENT:
-		return extent_check(k, val, len, g);
+		return extent_why(k, val, len, g);
 	case FMT_TREE_XATTR:
-		return xattr_check(k, val, len);
+		return xattr_why(k, val, len);
 	case FMT_TREE_ORPHAN:
-		return orphan_check(k, val, len);
+		return orphan_why(k, val, len);
 	case FMT_NR_TREES:
 		break;
 	}
-	return -EUCLEAN;
+	return WHY_VALUE_TREE;
 }

@@ -184,7 +184,7 @@ int acl_inherit_in(struct view *v, const struct inode_edit *dir, u32 umask, u32 
 		return 0;
 	}
 	if (r == 0 && acl_check(out->dflt, out->len))
-		r = corrupt(WHY_XATTR, dir->ip->ino, CORRUPT_NO_SECTOR);
+		r = corrupt(WHY_ACL_DEFAULT, dir->ip->ino, CORRUPT_NO_SECTOR);
 	if (r)
 		return r;
 	memcpy(out->acl, out->dflt, out->len);

@@ -46,17 +46,17 @@ static enum why node_fault(const struct fmt_node *n, enum fmt_tree t, u32 level,
 	if (get16(n->level) != level)
 		return WHY_NODE_LEVEL;
 	if (nr > FMT_NODE_SLOTS_MAX)
-		return WHY_NODE_LAYOUT;
+		return WHY_TREE_COUNT;
 	if (nr == 0)
-		return level == 0 && is_everything(b) ? WHY_NONE : WHY_NODE_LAYOUT;
+		return level == 0 && is_everything(b) ? WHY_NONE : WHY_TREE_EMPTY;
 	if (level > 0 && (get64(n->child[0].a) != 0 || get64(n->child[0].b) != 0))
-		return WHY_NODE_KEY_ORDER;
+		return WHY_TREE_FIRST_KEY;
 	/* The key of child 0 is not used; what counts as the first key is that of child 1. */
 	if (level == 0 || nr > 1) {
 		if (fmt_key_cmp(node_key(n, level > 0), b->lo) < 0)
 			return WHY_NODE_KEY_RANGE;
 		if (!b->open && fmt_key_cmp(node_key(n, nr - 1), b->hi) >= 0)
-			return WHY_NODE_KEY_RANGE;
+			return WHY_TREE_KEY_HIGH;
 	}
 	return WHY_NONE;
 }
@@ -93,21 +93,32 @@ struct bt_bounds bt_child_bounds(const struct fmt_node *n, u32 i, const struct b
 	return c;
 }
 
-int bt_descend(struct view *v, enum fmt_tree t, struct fmt_key k, struct bt_path *p,
-	       const struct fmt_node **out)
+static int tree_root(struct view *v, enum fmt_tree t, u64 *addr, u32 *height)
 {
-	struct bt_bounds b = { .open = true };
 	const struct fmt_root *root;
-	const struct fmt_node *n = NULL;
-	u64 addr;
 	int r = bt_root(v, &root);
 
 	if (r)
 		return r;
-	addr = get64(root->tree[t].root);
-	p->height = get32(root->tree[t].height);
-	if (p->height > BTREE_HEIGHT_MAX || (p->height == 0) != (addr == 0))
-		return corrupt(WHY_TREE_DEPTH, CORRUPT_NO_INO, addr);
+	*addr = get64(root->tree[t].root);
+	*height = get32(root->tree[t].height);
+	if (*height > BTREE_HEIGHT_MAX)
+		return corrupt(WHY_TREE_DEPTH, CORRUPT_NO_INO, *addr);
+	if ((*height == 0) != (*addr == 0))
+		return corrupt(WHY_TREE_ROOT, CORRUPT_NO_INO, *addr);
+	return 0;
+}
+
+int bt_descend(struct view *v, enum fmt_tree t, struct fmt_key k, struct bt_path *p,
+	       const struct fmt_node **out)
+{
+	struct bt_bounds b = { .open = true };
+	const struct fmt_node *n = NULL;
+	u64 addr;
+	int r = tree_root(v, t, &addr, &p->height);
+
+	if (r)
+		return r;
 	if (p->height == 0)
 		return -ENOENT;
 	for (u32 level = p->height; level-- > 0;) {
@@ -171,7 +182,7 @@ int btree_next(struct view *v, enum fmt_tree t, struct fmt_key *k, const void **
 			return -ENOENT;
 		from = p.lv[0].b.hi;
 	}
-	return corrupt(WHY_NODE_KEY_RANGE, CORRUPT_NO_INO, p.lv[0].addr);
+	return corrupt(WHY_TREE_NEXT, CORRUPT_NO_INO, p.lv[0].addr);
 }
 
 int btree_prev(struct view *v, enum fmt_tree t, struct fmt_key *k, const void **val, u32 *len)
@@ -197,7 +208,7 @@ int btree_prev(struct view *v, enum fmt_tree t, struct fmt_key *k, const void **
 		if (from.b-- == 0)
 			from.a--;
 	}
-	return corrupt(WHY_NODE_KEY_RANGE, CORRUPT_NO_INO, p.lv[0].addr);
+	return corrupt(WHY_TREE_PREV, CORRUPT_NO_INO, p.lv[0].addr);
 }
 
 /* ---- the whole tree ---- */
@@ -220,7 +231,7 @@ static int check_leaf(struct check_walk *w, const struct fmt_node *n)
 		if (r)
 			return r;
 		if (w->shape.items++ > 0 && fmt_key_cmp(w->last, k) >= 0)
-			return corrupt(WHY_NODE_KEY_ORDER, CORRUPT_NO_INO, get64(n->hdr.addr));
+			return corrupt(WHY_TREE_ORDER, CORRUPT_NO_INO, get64(n->hdr.addr));
 		w->last = k;
 	}
 	w->shape.bytes += leaf_used(n);
@@ -231,12 +242,14 @@ static int check_leaf(struct check_walk *w, const struct fmt_node *n)
 static int check_node(struct check_walk *w, u64 addr, u32 level, const struct bt_bounds *b)
 {
 	const struct fmt_node *n;
+	enum why why;
 	int r = bt_visit(w->v, w->t, addr, level, b, &n);
 
 	if (r)
 		return r;
-	if (fmt_node_check(n) != 0)
-		return corrupt(WHY_NODE_LAYOUT, CORRUPT_NO_INO, addr);
+	why = fmt_node_why(n);
+	if (why)
+		return corrupt(why, CORRUPT_NO_INO, addr);
 	w->shape.nodes++;
 	if (level == 0)
 		return check_leaf(w, n);
@@ -253,16 +266,11 @@ int btree_check(struct view *v, enum fmt_tree t, struct btree_shape *out)
 {
 	struct check_walk w = { .v = v, .t = t };
 	struct bt_bounds all = { .open = true };
-	const struct fmt_root *root;
 	u64 addr;
-	int r = bt_root(v, &root);
+	int r = tree_root(v, t, &addr, &w.shape.height);
 
 	if (r)
 		return r;
-	addr = get64(root->tree[t].root);
-	w.shape.height = get32(root->tree[t].height);
-	if (w.shape.height > BTREE_HEIGHT_MAX || (w.shape.height == 0) != (addr == 0))
-		return corrupt(WHY_TREE_DEPTH, CORRUPT_NO_INO, addr);
 	if (w.shape.height > 0)
 		r = check_node(&w, addr, w.shape.height - 1, &all);
 	if (r == 0)

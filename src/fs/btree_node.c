@@ -103,7 +103,7 @@ static int leaf_compact(struct fmt_node *n)
 		if (r)
 			return r;
 		if (len > top - sizeof(*n) - nr * SLOT_SIZE)
-			return corrupt(WHY_NODE_LAYOUT, CORRUPT_NO_INO, get64(n->hdr.addr));
+			return corrupt(WHY_LEAF_COMPACT, CORRUPT_NO_INO, get64(n->hdr.addr));
 		top -= len;
 		memcpy(heap + top, val, len);
 		offs[i] = (u16)(len > 0 ? top : NODE_SIZE);
@@ -125,7 +125,7 @@ static int leaf_make_gap(struct fmt_node *n, u32 bytes)
 		return 0;
 	r = leaf_compact(n);
 	if (r == 0 && leaf_gap(n) < bytes)
-		r = corrupt(WHY_NODE_LAYOUT, CORRUPT_NO_INO, get64(n->hdr.addr));
+		r = corrupt(WHY_LEAF_ROOM, CORRUPT_NO_INO, get64(n->hdr.addr));
 	return r;
 }
 

@@ -61,6 +61,7 @@ static int next_entry(struct view *v, u64 dir, u64 *b, const struct fmt_dirent *
 {
 	struct fmt_key k = { dir, *b };
 	const void *val;
+	enum why why;
 	u32 len;
 	int r = btree_next(v, FMT_TREE_DIRENT, &k, &val, &len);
 
@@ -68,8 +69,9 @@ static int next_entry(struct view *v, u64 dir, u64 *b, const struct fmt_dirent *
 		return r;
 	if (k.a != dir)
 		return -ENOENT;
-	if (fmt_value_check(FMT_TREE_DIRENT, k, val, len, view_geo(v)))
-		return corrupt(WHY_DIRENT, dir, CORRUPT_NO_SECTOR);
+	why = fmt_value_why(FMT_TREE_DIRENT, k, val, len, view_geo(v));
+	if (why)
+		return corrupt(why, dir, CORRUPT_NO_SECTOR);
 	*b = k.b;
 	*out = val;
 	return 0;
@@ -166,9 +168,9 @@ int dir_count(struct inode_edit *dir, int entries, int subdirs, struct timespec 
 	if (subdirs > 0 && a->nlink >= FMT_LINK_MAX)
 		return -EMLINK;
 	if (subdirs < 0 && a->nlink <= 2)
-		return corrupt(WHY_INODE_NLINK, dir->ip->ino, CORRUPT_NO_SECTOR);
+		return corrupt(WHY_DIR_NLINK, dir->ip->ino, CORRUPT_NO_SECTOR);
 	if (entries < 0 && a->entries == 0)
-		return corrupt(WHY_INODE, dir->ip->ino, CORRUPT_NO_SECTOR);
+		return corrupt(WHY_DIR_ENTRIES, dir->ip->ino, CORRUPT_NO_SECTOR);
 	a->nlink += (u32)subdirs;
 	a->entries += (u64)(s64)entries;
 	a->mtime = a->ctime = now;

@@ -60,6 +60,8 @@ static void print_json(const struct fs_error *e, FILE *out)
 		e->time, op_text(e->op, op, sizeof(op)), e->op);
 	fprintf(out, "\"reason\": \"%s\", \"reason_number\": %u, ",
 		reason_text(e->why, reason, sizeof(reason)), e->why);
+	if (why_name((enum why)e->why))
+		fprintf(out, "\"reason_name\": \"%s\", ", why_name((enum why)e->why));
 	if (e->ino != CORRUPT_NO_INO)
 		fprintf(out, "\"inode\": %" PRIu64 ", ", e->ino);
 	if (e->sector != CORRUPT_NO_SECTOR)

@@ -28,12 +28,13 @@ struct ext {
 static int ext_decode(struct view *v, struct fmt_key k, const void *val, u32 len, struct ext *out)
 {
 	const struct fmt_extent *e = val;
+	enum why why = fmt_value_why(FMT_TREE_EXTENT, k, val, len, view_geo(v));
 
-	if (fmt_value_check(FMT_TREE_EXTENT, k, val, len, view_geo(v)))
-		return corrupt(WHY_EXTENT, k.a, CORRUPT_NO_SECTOR);
+	if (why)
+		return corrupt(why, k.a, CORRUPT_NO_SECTOR);
 	*out = (struct ext){ k.b, get64(e->disk), get32(e->nr) };
 	if (out->nr == 0 || out->sector > FILE_SECTOR_MAX - out->nr)
-		return corrupt(WHY_EXTENT, k.a, CORRUPT_NO_SECTOR);
+		return corrupt(WHY_EXTENT_FILE_END, k.a, CORRUPT_NO_SECTOR);
 	return 0;
 }
 
@@ -117,7 +118,7 @@ int extent_insert_in(struct view *v, u64 ino, u64 sector, u64 disk, u32 nr)
 	if (r && r != -ENOENT)
 		return r;
 	if (!r && e.sector + e.nr > sector)
-		return corrupt(WHY_EXTENT_OVERLAP, ino, disk);
+		return corrupt(WHY_EXTENT_OVERLAP_PREV, ino, disk);
 	if (!r && e.sector + e.nr == sector && e.disk + e.nr == disk &&
 	    e.nr < EXTENT_NR_MAX - new.nr)
 		new = (struct ext){ e.sector, e.disk, e.nr + new.nr };

@@ -73,7 +73,7 @@ static int read_body(struct view *v, void *arg)
 	int r = inode_get_item(v, a->ino, &item, &data, &a->len);
 
 	if (r)
-		return r == -ENOENT ? corrupt(WHY_INODE_MISSING, a->ino, CORRUPT_NO_SECTOR) : r;
+		return r == -ENOENT ? corrupt(WHY_INODE_READ, a->ino, CORRUPT_NO_SECTOR) : r;
 	if (!(get32(item->flags) & FMT_IFLAG_INLINE))
 		a->len = 0;
 	a->len = MIN(a->len, SECTOR_SIZE);

@@ -151,13 +151,15 @@ int inode_get_item(struct view *v, u64 ino, const struct fmt_inode **item, const
 {
 	struct fmt_key k = { ino, 0 };
 	const void *val;
+	enum why why;
 	u32 len;
 	int r = btree_get(v, FMT_TREE_INODE, k, &val, &len);
 
 	if (r)
 		return r;
-	if (fmt_value_check(FMT_TREE_INODE, k, val, len, view_geo(v)))
-		return corrupt(WHY_INODE, ino, CORRUPT_NO_SECTOR);
+	why = fmt_value_why(FMT_TREE_INODE, k, val, len, view_geo(v));
+	if (why)
+		return corrupt(why, ino, CORRUPT_NO_SECTOR);
 	*item = val;
 	if (inl)
 		*inl = (const char *)val + sizeof(**item);
@@ -175,7 +177,7 @@ int inode_store_in(struct view *v, struct inode *ip, const struct ino_attr *a, u
 	int r = inode_get_item(v, ip->ino, &old, NULL, &inline_len);
 
 	if (r == -ENOENT)
-		return corrupt(WHY_INODE_MISSING, ip->ino, CORRUPT_NO_SECTOR);
+		return corrupt(WHY_INODE_STORE, ip->ino, CORRUPT_NO_SECTOR);
 	if (r)
 		return r;
 	inl = get32(old->flags) & FMT_IFLAG_INLINE;

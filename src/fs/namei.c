@@ -100,7 +100,7 @@ int dir_new_number_in(struct view *v, u64 *out)
 		return r;
 	*out = get64(root->next_ino);
 	if (*out <= FMT_ROOT_INO || *out >= INT64_MAX)
-		return corrupt(WHY_ROOT, CORRUPT_NO_INO, view_geo(v)->root_sector);
+		return corrupt(WHY_ROOT_INO_END, CORRUPT_NO_INO, view_geo(v)->root_sector);
 	root->next_ino = put64(*out + 1);
 	root->nr_inodes = put64(get64(root->nr_inodes) + 1);
 	return 0;
@@ -309,7 +309,7 @@ static int readlink_body(struct view *v, void *arg)
 	int r = inode_get_item(v, l->ino, &item, &target, &len);
 
 	if (r)
-		return r == -ENOENT ? corrupt(WHY_INODE_MISSING, l->ino, CORRUPT_NO_SECTOR) : r;
+		return r == -ENOENT ? corrupt(WHY_INODE_TARGET, l->ino, CORRUPT_NO_SECTOR) : r;
 	l->len = len < l->size ? len : (u32)l->size;
 	memcpy(l->buf, target, l->len);
 	return 0;
@@ -435,7 +435,7 @@ static int remove_once(struct change *c)
 		return r;
 	if (c->ip == dir) {   /* only in a damaged file system */
 		fs_iput(c->ip);
-		return corrupt(WHY_DIRENT, dir->ino, CORRUPT_NO_SECTOR);
+		return corrupt(WHY_DIRENT_SELF, dir->ino, CORRUPT_NO_SECTOR);
 	}
 	dir_lock(&locks, (struct inode *[]){ dir, c->ip }, 2);
 	r = space_run(dir->fs->jnl, 2 * BTREE_CREDITS + 4, remove_body, c, NULL);

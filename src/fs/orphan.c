@@ -32,13 +32,15 @@ static int orphan_get(struct view *v, u64 ino, u8 *kind, u64 *size)
 {
 	const struct fmt_orphan *o;
 	const void *val;
+	enum why why;
 	u32 len;
 	int r = btree_get(v, FMT_TREE_ORPHAN, orphan_key(ino), &val, &len);
 
 	if (r)
 		return r;
-	if (fmt_value_check(FMT_TREE_ORPHAN, orphan_key(ino), val, len, view_geo(v)))
-		return corrupt(WHY_ORPHAN, ino, CORRUPT_NO_SECTOR);
+	why = fmt_value_why(FMT_TREE_ORPHAN, orphan_key(ino), val, len, view_geo(v));
+	if (why)
+		return corrupt(why, ino, CORRUPT_NO_SECTOR);
 	o = val;
 	*kind = o->kind;
 	*size = get64(o->size);
@@ -114,7 +116,7 @@ static int item_body(struct view *v, void *arg)
 	int r = btree_remove(v, FMT_TREE_INODE, (struct fmt_key){ d->ino, 0 });
 
 	if (r)
-		return r == -ENOENT ? corrupt(WHY_INODE_MISSING, d->ino, CORRUPT_NO_SECTOR) : r;
+		return r == -ENOENT ? corrupt(WHY_ORPHAN_INODE, d->ino, CORRUPT_NO_SECTOR) : r;
 	r = btree_remove(v, FMT_TREE_ORPHAN, orphan_key(d->ino));
 	if (r && r != -ENOENT)
 		return r;
@@ -123,7 +125,7 @@ static int item_body(struct view *v, void *arg)
 		return r;
 	nr = get64(root->nr_inodes);
 	if (nr == 0)
-		return corrupt(WHY_ROOT, d->ino, view_geo(v)->root_sector);
+		return corrupt(WHY_ROOT_NR_INODES, d->ino, view_geo(v)->root_sector);
 	root->nr_inodes = put64(nr - 1);
 	return 0;
 }
@@ -191,7 +193,7 @@ static int finish_one(struct fs *fs, struct scan *s)
 		r = file_free_extents(fs, s->ino, NULL,
 				      ALIGN_UP(bytes_to_sectors_up(s->now_size), block));
 	else
-		corrupt(WHY_ORPHAN, s->ino, CORRUPT_NO_SECTOR);
+		corrupt(WHY_ORPHAN_IDLE, s->ino, CORRUPT_NO_SECTOR);
 	return r ? r : jnl_run(fs->jnl, BTREE_CREDITS, drop_body, s, NULL);
 }
 

@@ -55,10 +55,10 @@ static int check_not_above(struct view *v, u64 ino, u64 dir)
 		if (dir == ino)
 			return -EINVAL;
 		if (steps == 0)
-			return corrupt(WHY_INODE, dir, CORRUPT_NO_SECTOR);
+			return corrupt(WHY_DIR_LOOP, dir, CORRUPT_NO_SECTOR);
 		r = inode_get_item(v, dir, &item, NULL, NULL);
 		if (r == -ENOENT)
-			return corrupt(WHY_INODE_MISSING, dir, CORRUPT_NO_SECTOR);
+			return corrupt(WHY_DIR_PARENT, dir, CORRUPT_NO_SECTOR);
 		if (r)
 			return r;
 		dir = get64(item->parent);

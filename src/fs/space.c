@@ -34,12 +34,15 @@ int space_locate(const struct fmt_geo *geo, u64 sector, u32 nr, u32 *out_group, 
 	u32 group;
 
 	if (sector >= geo->nr_sectors)
-		return corrupt(WHY_RANGE, CORRUPT_NO_INO, sector);
+		return corrupt(WHY_SPACE_SECTOR, CORRUPT_NO_INO, sector);
 	group = fmt_group_of(geo, sector);
 	start = fmt_group_start(geo, group);
-	if (nr == 0 || sector < fmt_space_start(geo, group) ||
-	    sector - start + nr > fmt_group_len(geo, group))
-		return corrupt(WHY_RANGE, CORRUPT_NO_INO, sector);
+	if (nr == 0)
+		return corrupt(WHY_SPACE_EMPTY, CORRUPT_NO_INO, sector);
+	if (sector < fmt_space_start(geo, group))
+		return corrupt(WHY_SPACE_METADATA, CORRUPT_NO_INO, sector);
+	if (sector - start + nr > fmt_group_len(geo, group))
+		return corrupt(WHY_SPACE_GROUP, CORRUPT_NO_INO, sector);
 	*out_group = group;
 	*out_pos = (u32)(sector - start);
 	return 0;
@@ -206,9 +209,12 @@ static int account(struct view *v, u32 group, s64 delta)
 		r = root_edit(v, &root);
 	if (r)
 		return r;
-	if ((s64)get32(desc->free) + delta < 0 || (s64)get64(root->free_sectors) + delta < 0 ||
-	    (s64)get32(desc->free) + delta > fmt_group_len(geo, group))
-		return corrupt(WHY_BITMAP_COUNT, CORRUPT_NO_INO, fmt_group_start(geo, group));
+	if ((s64)get32(desc->free) + delta < 0)
+		return corrupt(WHY_GROUP_COUNT_LOW, CORRUPT_NO_INO, fmt_group_start(geo, group));
+	if ((s64)get32(desc->free) + delta > fmt_group_len(geo, group))
+		return corrupt(WHY_GROUP_COUNT_HIGH, CORRUPT_NO_INO, fmt_group_start(geo, group));
+	if ((s64)get64(root->free_sectors) + delta < 0)
+		return corrupt(WHY_ROOT_COUNT_LOW, CORRUPT_NO_INO, geo->root_sector);
 	desc->free = put32((u32)((s64)get32(desc->free) + delta));
 	root->free_sectors = put64(get64(root->free_sectors) + (u64)delta);
 	return 0;
@@ -443,8 +449,10 @@ static int counters_body(struct view *v, void *p)
 		sp->group[g].free = get32(desc->free);
 		sum += get32(desc->free);
 	}
-	if (get64(root->free_sectors) != sum || sum > sp->total)
+	if (get64(root->free_sectors) != sum)
 		corrupt(WHY_BITMAP_COUNT, CORRUPT_NO_INO, sp->geo->root_sector);
+	if (sum > sp->total)
+		corrupt(WHY_FREE_SUM, CORRUPT_NO_INO, sp->geo->gtable_sector);
 	sp->free = (s64)MIN(MIN(get64(root->free_sectors), sum), sp->total);
 	sp->nodes = (s64)get64(root->node_sectors_used);
 	return 0;

@@ -362,7 +362,7 @@ static int count_node(struct view *v, struct space *sp, s64 delta)
 	if (r)
 		return r;
 	if ((s64)get64(root->node_sectors_used) + delta < 0)
-		return corrupt(WHY_ROOT, CORRUPT_NO_INO, sp->geo->root_sector);
+		return corrupt(WHY_ROOT_NR_NODES, CORRUPT_NO_INO, sp->geo->root_sector);
 	root->node_sectors_used = put64(get64(root->node_sectors_used) + (u64)delta);
 	s->nodes += delta;
 	return 0;

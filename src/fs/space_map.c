@@ -245,7 +245,7 @@ int space_map_read(struct space *sp, u64 sector, u32 nr, u32 *entries)
 	if (nr == 0)
 		return 0;
 	if (sector >= sp->geo->nr_sectors || nr > sp->geo->nr_sectors - sector)
-		return corrupt(WHY_RANGE, CORRUPT_NO_INO, sector);
+		return corrupt(WHY_MAP_RANGE, CORRUPT_NO_INO, sector);
 	return jnl_read(sp->jnl, read_body, &rd);
 }
 

@@ -27,14 +27,18 @@
 
 /* ---- superblock ---- */
 
-static int read_super(struct blk_dev *dev, u64 sector, u8 *buf, struct fmt_geo *out)
+static int read_super(struct blk_dev *dev, u64 sector, u8 *buf, struct fmt_geo *out, enum why *why)
 {
 	int r;
 
+	*why = WHY_NONE;
 	if (sector >= blk_sectors(dev))
 		return -ERANGE;
 	r = blk_read(dev, sector, buf, 1, BLK_META);
-	return r ? r : fmt_super_decode((struct fmt_super *)(buf + FMT_SUPER_OFFSET), out);
+	if (r)
+		return r;
+	*why = fmt_super_why((struct fmt_super *)(buf + FMT_SUPER_OFFSET), out);
+	return why_errno(*why);
 }
 
 /* The copy in the root sector. */
@@ -49,10 +53,12 @@ static int read_root_copy(struct blk_dev *dev, u8 *buf, struct fmt_geo *out)
 /* That one, or the one in group 1, whose place depends on the size of a group. */
 static int read_copy(struct blk_dev *dev, u8 *buf, struct fmt_geo *out)
 {
+	enum why why;
+
 	if (!read_root_copy(dev, buf, out))
 		return 0;
 	for (u32 n = FMT_GROUP_SECTORS; n >= FMT_GROUP_SECTORS_MIN; n /= 2)
-		if (!read_super(dev, n, buf, out) && out->group_sectors == n)
+		if (!read_super(dev, n, buf, out, &why) && out->group_sectors == n)
 			return 0;
 	return -EUCLEAN;
 }
@@ -60,13 +66,15 @@ static int read_copy(struct blk_dev *dev, u8 *buf, struct fmt_geo *out)
 static int load_super(struct blk_dev *dev, struct fmt_geo *out)
 {
 	u8 *buf = aligned_alloc(SECTOR_SIZE, SECTOR_SIZE);
+	enum why why;
 	int r, first;
 
 	if (!buf)
 		return -ENOMEM;
-	r = first = read_super(dev, 0, buf, out);
+	r = first = read_super(dev, 0, buf, out, &why);
 	if (first == -EBADMSG || first == -EUCLEAN || first == -EIO) {
-		corrupt(first == -EBADMSG ? WHY_SB_CHECKSUM : WHY_SB_GEOMETRY, CORRUPT_NO_INO, 0);
+		if (why)
+			corrupt(why, CORRUPT_NO_INO, 0);
 		r = read_copy(dev, buf, out) ? first : 0;
 		if (!r)
 			log_warn("the superblock is damaged, a copy of it is used");
@@ -150,11 +158,11 @@ static int check_root(struct fs *fs)
 	int r = fs_iget(fs, FMT_ROOT_INO, &root);
 
 	if (r == -ESTALE)
-		return corrupt(WHY_INODE_MISSING, FMT_ROOT_INO, CORRUPT_NO_SECTOR);
+		return corrupt(WHY_INODE_ROOT, FMT_ROOT_INO, CORRUPT_NO_SECTOR);
 	if (r)
 		return r;
 	if (!S_ISDIR(fs_mode(root)))
-		r = corrupt(WHY_INODE, FMT_ROOT_INO, CORRUPT_NO_SECTOR);
+		r = corrupt(WHY_INODE_ROOT_TYPE, FMT_ROOT_INO, CORRUPT_NO_SECTOR);
 	fs_iput(root);
 	return r;
 }

@@ -103,16 +103,24 @@ static u32 nr_chunks(u32 val_len)
 static int next_item(struct view *v, u64 ino, u64 *b, const void **val, u32 *len)
 {
 	struct fmt_key k = { ino, *b };
+	enum why why;
 	int r = btree_next(v, FMT_TREE_XATTR, &k, val, len);
 
 	if (r)
 		return r;
 	if (k.a != ino)
 		return -ENOENT;
-	if (fmt_value_check(FMT_TREE_XATTR, k, *val, *len, view_geo(v)))
-		return corrupt(WHY_XATTR, ino, CORRUPT_NO_SECTOR);
+	why = fmt_value_why(FMT_TREE_XATTR, k, *val, *len, view_geo(v));
+	if (why)
+		return corrupt(why, ino, CORRUPT_NO_SECTOR);
 	*b = k.b;
 	return 0;
+}
+
+/* What follows an attribute is the first piece of another. */
+static int check_first(u64 ino, u64 b)
+{
+	return b & 0xff ? corrupt(WHY_XATTR_NO_HEAD, ino, CORRUPT_NO_SECTOR) : 0;
 }
 
 /* Sets key_b when the attribute is there, else free_b to the lowest free seq (0: none is free). */
@@ -128,8 +136,9 @@ static int find_in(struct view *v, struct xattr *x)
 	for (; !(r = next_item(v, x->ino, &b, &val, &len)); b = (b | 0xff) + 1) {
 		if (b >> 16 != x->hash)
 			break;
-		if (b & 0xff)
-			return corrupt(WHY_XATTR, x->ino, CORRUPT_NO_SECTOR);
+		r = check_first(x->ino, b);
+		if (r)
+			return r;
 		item = val;
 		if (seq == (b >> 8 & SEQ_MAX))
 			seq++;
@@ -151,7 +160,7 @@ static int remove_in(struct view *v, const struct xattr *x)
 	for (u32 i = x->found_chunks; i-- > 0 && r == 0;)
 		r = btree_remove(v, FMT_TREE_XATTR,
 				 (struct fmt_key){ x->ino, x->key_b + i });
-	return r == -ENOENT ? corrupt(WHY_XATTR, x->ino, CORRUPT_NO_SECTOR) : r;
+	return r == -ENOENT ? corrupt(WHY_XATTR_PIECE_GONE, x->ino, CORRUPT_NO_SECTOR) : r;
 }
 
 static int add_first(struct view *v, const struct xattr *x, u64 b)
@@ -197,7 +206,7 @@ static int copy_chunk(const struct xattr *x, u32 chunk, const void *val, u32 len
 		len -= (u32)sizeof(*h) + h->namelen;
 	}
 	if (len > x->found_len - *at)
-		return corrupt(WHY_XATTR, x->ino, CORRUPT_NO_SECTOR);
+		return corrupt(WHY_XATTR_LONG, x->ino, CORRUPT_NO_SECTOR);
 	memcpy((u8 *)x->buf + *at, data, len);
 	*at += len;
 	return 0;
@@ -217,12 +226,12 @@ static int copy_value(struct view *v, const struct xattr *x)
 
 		r = next_item(v, x->ino, &b, &val, &len);
 		if (r == -ENOENT || (r == 0 && b != x->key_b + i))
-			return corrupt(WHY_XATTR, x->ino, CORRUPT_NO_SECTOR);
+			return corrupt(WHY_XATTR_PIECE_MISSING, x->ino, CORRUPT_NO_SECTOR);
 		if (r == 0)
 			r = copy_chunk(x, i, val, len, &at);
 	}
 	if (r == 0 && at != x->found_len)
-		return corrupt(WHY_XATTR, x->ino, CORRUPT_NO_SECTOR);
+		return corrupt(WHY_XATTR_CUT, x->ino, CORRUPT_NO_SECTOR);
 	return r;
 }
 
@@ -298,8 +307,9 @@ static int list_body(struct view *v, void *arg)
 
 	l->used = 0;
 	for (; !(r = next_item(v, l->ino, &b, &val, &len)); b = (b | 0xff) + 1) {
-		if (b & 0xff)
-			return corrupt(WHY_XATTR, l->ino, CORRUPT_NO_SECTOR);
+		r = check_first(l->ino, b);
+		if (r)
+			return r;
 		h = val;
 		if (l->size && l->used + h->namelen + 1 > l->size)
 			return -ERANGE;
@@ -445,7 +455,7 @@ static int remove_body(struct view *v, void *arg)
 	if (r)
 		return r;
 	if (x->edit.attr.xattrs == 0)
-		return corrupt(WHY_XATTR, x->ino, CORRUPT_NO_SECTOR);
+		return corrupt(WHY_XATTR_COUNT, x->ino, CORRUPT_NO_SECTOR);
 	x->edit.attr.xattrs--;
 	x->edit.attr.ctime = x->now;
 	return inode_edit_end(v, &x->edit);
@@ -485,8 +495,10 @@ static int chmod_body(struct view *v, void *arg)
 	if (r || !x->key_b)
 		return r;
 	r = copy_value(v, x);
-	if (r == -ERANGE || (r == 0 && acl_check(c->acl, x->found_len)))
-		return corrupt(WHY_XATTR, x->ino, CORRUPT_NO_SECTOR);
+	if (r == -ERANGE)
+		return corrupt(WHY_ACL_LONG, x->ino, CORRUPT_NO_SECTOR);
+	if (r == 0 && acl_check(c->acl, x->found_len))
+		return corrupt(WHY_ACL_ACCESS, x->ino, CORRUPT_NO_SECTOR);
 	if (r)
 		return r;
 	acl_chmod(c->acl, x->found_len, c->mode);

@@ -68,7 +68,7 @@ static int buf_memory_lost(struct mapping *m, struct folio *f, u32 k)
 	mutex_unlock(&j->handle);
 	if (changed)
 		return buf_lost(j, f, k);
-	corrupt(WHY_MEM_CLEAN, CORRUPT_NO_INO, f->index + k);
+	corrupt(WHY_MEM_META_CLEAN, CORRUPT_NO_INO, f->index + k);
 	return r ? -EAGAIN : 0;
 }
 
@@ -81,8 +81,10 @@ unsigned buf_order(enum fmt_kind kind)
 
 static int check_range(struct jnl *j, u64 addr, u32 nr)
 {
-	if (addr % nr || addr >= j->geo->nr_sectors || nr > j->geo->nr_sectors - addr)
-		return corrupt(WHY_RANGE, CORRUPT_NO_INO, addr);
+	if (addr % nr)
+		return corrupt(WHY_BUF_ALIGN, CORRUPT_NO_INO, addr);
+	if (addr >= j->geo->nr_sectors || nr > j->geo->nr_sectors - addr)
+		return corrupt(WHY_BUF_RANGE, CORRUPT_NO_INO, addr);
 	return 0;
 }
 
@@ -108,7 +110,7 @@ static int buf_make_way(struct jnl *j, u64 addr, enum fmt_kind kind, unsigned fl
 		if (!changed)
 			cache_drop_clean(&j->mapping, first, first + nr);
 	}
-	return changed ? corrupt(WHY_RANGE, CORRUPT_NO_INO, addr) : -EAGAIN;
+	return changed ? corrupt(WHY_BUF_OWNERS, CORRUPT_NO_INO, addr) : -EAGAIN;
 }
 
 int buf_grab(struct jnl *j, u64 addr, enum fmt_kind kind, unsigned flags, struct folio **out)
@@ -138,7 +140,8 @@ int buf_grab(struct jnl *j, u64 addr, enum fmt_kind kind, unsigned flags, struct
 }
 
 /* Locked folio: read it and accept it only when it is what it should be. */
-static int buf_read_locked(struct jnl *j, struct folio *f, u64 addr, enum fmt_kind kind)
+static int buf_read_locked(struct jnl *j, struct folio *f, u64 addr, enum fmt_kind kind,
+			   enum why *why)
 {
 	u32 nr = fmt_kind_sectors(kind);
 	int r;
@@ -150,22 +153,23 @@ static int buf_read_locked(struct jnl *j, struct folio *f, u64 addr, enum fmt_ki
 	r = blk_read(j->dev, addr, folio_data(f), nr, BLK_META);
 	if (r)
 		return r;
-	r = fmt_buf_check(folio_data(f), kind, addr, j->geo);
-	if (r)
-		return r;
+	*why = fmt_buf_why(folio_data(f), kind, addr, j->geo);
+	if (*why)
+		return why_errno(*why);
 	folio_mark_uptodate(f, 0, nr);
 	return 0;
 }
 
-int buf_load(struct jnl *j, u64 addr, enum fmt_kind kind, struct folio **out)
+int buf_load(struct jnl *j, u64 addr, enum fmt_kind kind, struct folio **out, enum why *why)
 {
 	struct folio *f;
 	int r = buf_grab(j, addr, kind, 0, &f);
 
+	*why = WHY_NONE;
 	if (r)
 		return r;
 	folio_lock(f);
-	r = folio_has(f, FOLIO_DEAD) ? -EAGAIN : buf_read_locked(j, f, addr, kind);
+	r = folio_has(f, FOLIO_DEAD) ? -EAGAIN : buf_read_locked(j, f, addr, kind, why);
 	folio_unlock(f);
 	if (r) {
 		folio_put(f);

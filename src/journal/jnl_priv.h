@@ -179,8 +179,9 @@ extern enum jnl_omit jnl_omitted;
 /* ---- buffer.c ---- */
 extern const struct mapping_ops jnl_mapping_ops;
 unsigned buf_order(enum fmt_kind kind);
-/* The folio of the buffer, uptodate, with a reference; reads and checks it if needed. */
-int buf_load(struct jnl *j, u64 addr, enum fmt_kind kind, struct folio **out);
+/* The folio of the buffer, uptodate, with a reference; reads and checks it if needed. *why: what
+ * was wrong with the content, if that was it. */
+int buf_load(struct jnl *j, u64 addr, enum fmt_kind kind, struct folio **out, enum why *why);
 /* The folio without contents (for a buffer that is about to be created). */
 int buf_grab(struct jnl *j, u64 addr, enum fmt_kind kind, unsigned flags, struct folio **out);
 struct jnl_buf *buf_new(struct folio *f, u64 addr, enum fmt_kind kind);
@@ -291,7 +292,7 @@ void image_record(struct image *im, const struct fmt_rec *rec, const void *paylo
 /* ---- recover.c ---- */
 #define JNL_TXN_READ_MAX (64u << 20)     /* bytes; longer was written by no FolioFS */
 /* Where the log ends: the transaction that is not whole, and the sectors of the ring from there. */
-struct log_end { u64 seq, pos, left; };
+struct log_end { u64 seq, pos, left; enum why why; }; /* why: of what is there */
 /*
  * Replays what is whole. If the log is damaged and cfg.cut_log is not set, cfg.readonly is, before
  * anything is written. suspect: one of the two headers is bad.

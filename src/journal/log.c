@@ -100,31 +100,36 @@ int jnl_log_write_head(struct jnl *j, bool clean)
 	return r || alone ? r : blk_flush_since(j->dev, failures);
 }
 
-static bool header_valid(const struct fmt_jnl_head *h, const struct fmt_geo *geo, u64 addr)
+static enum why header_why(const struct fmt_jnl_head *h, const struct fmt_geo *geo, u64 addr)
 {
-	return !fmt_hdr_check(h, sizeof(*h), FMT_KIND_JNL, addr, geo->fsid) &&
-	       get64(h->tail) < ring_len(geo) && get64(h->tail_seq) > 0;
+	enum why why = fmt_buf_why(h, FMT_KIND_JNL, addr, geo);
+
+	return why || get64(h->tail_seq) > 0 ? why : WHY_JNL_HEAD_SEQ;
 }
 
 int jnl_log_read_head(struct blk_dev *dev, const struct fmt_geo *geo, struct fmt_jnl_head *out,
 		      bool *suspect)
 {
 	struct fmt_jnl_head *h = aligned_alloc(SECTOR_SIZE, 2 * SECTOR_SIZE);
-	bool good[2];
+	enum why why[2];
+	bool second;
 	int r;
 
 	if (!h)
 		return -ENOMEM;
 	r = blk_read(dev, geo->jnl_sector, h, 2, BLK_LOG);
 	for (unsigned i = 0; !r && i < 2; i++)
-		good[i] = header_valid(&h[i], geo, geo->jnl_sector + i);
-	if (!r && !good[0] && !good[1])
-		r = corrupt(WHY_JNL_HEADER, CORRUPT_NO_INO, geo->jnl_sector);
-	if (!r)
-		*suspect = !good[0] || !good[1];
-	if (!r)
-		*out = good[1] && (!good[0] || get64(h[1].serial) > get64(h[0].serial)) ? h[1]
-											: h[0];
+		why[i] = header_why(&h[i], geo, geo->jnl_sector + i);
+	/* One alone may have been torn by a crash. */
+	for (unsigned i = 0; !r && i < 2 && why[0] && why[1]; i++)
+		corrupt(why[i], CORRUPT_NO_INO, geo->jnl_sector + i);
+	if (!r && why[0] && why[1])
+		r = -EUCLEAN;
+	if (!r) {
+		*suspect = why[0] || why[1];
+		second = !why[1] && (why[0] || get64(h[1].serial) > get64(h[0].serial));
+		*out = h[second];
+	}
 	free(h);
 	return r;
 }

@@ -74,16 +74,17 @@ static int scan_next(struct scan *s)
 		return r;
 	h = (const struct fmt_txn *)s->txn;
 	len = get64(h->len);
-	if (get32(h->magic) != FMT_TXN_MAGIC || get64(h->epoch) != s->epoch ||
-	    get64(h->seq) != s->seq || !len || len % SECTOR_SIZE ||
-	    len > JNL_TXN_READ_MAX || len / SECTOR_SIZE > s->left)
+	s->why = fmt_txn_head_why(h, s->epoch, s->seq);
+	if (!s->why && (len > JNL_TXN_READ_MAX || len / SECTOR_SIZE > s->left))
+		s->why = WHY_JNL_TXN_PAST;
+	if (s->why)
 		return 0;
 	r = scan_reserve(s, len);
 	if (!r)
 		r = jnl_log_read(s->dev, s->geo, s->pos, s->txn, len / SECTOR_SIZE);
-	if (r)
-		return r;
-	return !fmt_txn_check(s->txn, len, s->epoch, s->seq);
+	if (!r)
+		r = fmt_txn_why(s->txn, len, s->epoch, s->seq, &s->why);
+	return r ? r : !s->why;
 }
 
 static void scan_advance(struct scan *s)
@@ -215,17 +216,17 @@ static int rbuf_get(struct scan *s, u64 addr, enum fmt_kind kind, struct rbuf **
 		return 0;
 	}
 	if (b && fmt_kind_sectors(b->kind) != fmt_kind_sectors(kind))
-		return corrupt(WHY_JNL_RECORD, CORRUPT_NO_INO, key.addr);
+		return corrupt(WHY_JNL_BUF_SIZE, CORRUPT_NO_INO, key.addr);
 	if (b) {
 		b->kind = kind;
 		*out = b;
 		return 0;
 	}
 	if (!range_ok(s, key.addr, fmt_kind_sectors(kind)))
-		return corrupt(WHY_JNL_RANGE, CORRUPT_NO_INO, key.addr);
+		return corrupt(WHY_JNL_BUF_RANGE, CORRUPT_NO_INO, key.addr);
 	s->buf_bytes += fmt_kind_sectors(kind) * SECTOR_SIZE;
 	if (s->buf_bytes > RBUF_RINGS * s->j->ring_nr * SECTOR_SIZE)
-		return corrupt(WHY_JNL_RECORD, CORRUPT_NO_INO, key.addr);
+		return corrupt(WHY_JNL_BUF_SUM, CORRUPT_NO_INO, key.addr);
 	b = calloc(1, sizeof(*b));
 	if (!b)
 		return -ENOMEM;
@@ -262,7 +263,7 @@ static int apply_fill(struct rbuf *b, const struct fmt_rec *rec)
 	le32 value = put32((u32)get64(rec->arg));
 
 	if (off % 4 || off + count * 4 > rbuf_len(b))
-		return corrupt(WHY_JNL_RECORD, CORRUPT_NO_INO, b->addr);
+		return corrupt(WHY_JNL_APPLY_FILL, CORRUPT_NO_INO, b->addr);
 	for (u64 i = 0; i < count; i++)
 		memcpy(b->data + off + i * 4, &value, 4);
 	return 0;
@@ -279,7 +280,7 @@ static int apply_partial(struct scan *s, struct rbuf *b, const struct fmt_rec *r
 	if (get16(rec->type) == FMT_REC_FILL)
 		return apply_fill(b, rec);
 	if (off > rbuf_len(b) || len > rbuf_len(b) - off)
-		return corrupt(WHY_JNL_RECORD, CORRUPT_NO_INO, b->addr);
+		return corrupt(WHY_JNL_APPLY_BYTES, CORRUPT_NO_INO, b->addr);
 	memcpy(b->data + off, payload, len);
 	return 0;
 }
@@ -317,7 +318,7 @@ static int apply_buffer(struct scan *s, const struct fmt_rec *rec, const void *p
 		return r;
 	if (get16(rec->type) == FMT_REC_WHOLE) {
 		if (get32(rec->len) != rbuf_len(b))
-			return corrupt(WHY_JNL_RECORD, CORRUPT_NO_INO, b->addr);
+			return corrupt(WHY_JNL_APPLY_WHOLE, CORRUPT_NO_INO, b->addr);
 		memcpy(b->data, payload, rbuf_len(b));
 		b->base_error = 0;
 	} else {
@@ -363,13 +364,16 @@ static int pass_apply(struct scan *s)
 
 static int rbuf_accept(struct scan *s, struct rbuf *b)
 {
+	enum why why;
+
 	s->rec->buffers++;
 	if (b->kind == FMT_KIND_DATA)
 		return 0;
 	if (b->base_error)
 		return corrupt(WHY_JNL_CHECKSUM, CORRUPT_NO_INO, b->addr);
 	fmt_hdr_seal(b->data, rbuf_len(b), b->seq);
-	return fmt_buf_check(b->data, b->kind, b->addr, s->j->geo);
+	why = fmt_buf_why(b->data, b->kind, b->addr, s->j->geo);
+	return why ? corrupt(why, CORRUPT_NO_INO, b->addr) : 0;
 }
 
 /* A read-only mount finds the sector as jnl_data_read() does. */
@@ -449,7 +453,8 @@ static void scan_fini(struct scan *s)
 
 static struct log_end scan_end(const struct scan *s)
 {
-	return (struct log_end){ .seq = s->seq, .pos = s->pos, .left = s->left };
+	return (struct log_end){ .seq = s->seq, .pos = s->pos, .left = s->left,
+				 .why = s->why };
 }
 
 /* Rule 7. */
@@ -468,6 +473,8 @@ static int judge_end(struct scan *s, const struct log_end *end, bool suspect)
 		"changes from there on are lost; read-only, fsck.foliofs -y repairs",
 		(unsigned long long)end->seq, (unsigned long long)newest);
 	corrupt(WHY_JNL_LOST, CORRUPT_NO_INO, s->geo->jnl_sector + 2 + end->pos);
+	if (end->why)
+		corrupt(end->why, CORRUPT_NO_INO, s->geo->jnl_sector + 2 + end->pos);
 	return 0;
 }
 

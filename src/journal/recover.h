@@ -45,6 +45,7 @@ struct scan {
 	u64 left;                      /* sectors of the ring not looked at */
 	u8 *txn;                       /* current transaction */
 	u64 txn_max;                   /* bytes allocated */
+	enum why why;                  /* what the last one is not a transaction for */
 	struct jnl_rbuf_tree bufs;
 	u64 buf_bytes;                 /* of bufs; see recover.c, rule 5 */
 	struct jnl_rrev_tree revokes;

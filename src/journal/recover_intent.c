@@ -36,7 +36,7 @@ int rintent_note(struct scan *s, const struct fmt_rec *rec, const void *payload)
 	if (get64(rec->arg) != s->seq && get64(rec->arg) >= s->tail_seq)
 		return 0;
 	if (addr >= s->j->geo->nr_sectors || nr > s->j->geo->nr_sectors - addr)
-		return corrupt(WHY_JNL_RANGE, CORRUPT_NO_INO, addr);
+		return corrupt(WHY_JNL_INTENT_RANGE, CORRUPT_NO_INO, addr);
 	in = malloc(sizeof(*in) + nr * sizeof(u32));
 	if (!in)
 		return -ENOMEM;
@@ -84,7 +84,7 @@ static int entry_of(struct scan *s, u64 sector, le32 **out)
 	struct rbuf *b = rbuf_find(s, fmt_map_sector(geo, group) + pos / FMT_MAP_PER_SECTOR);
 
 	if (!b || b->kind != FMT_KIND_MAP || b->base_error)
-		return corrupt(WHY_JNL_RECORD, CORRUPT_NO_INO, sector);
+		return corrupt(WHY_JNL_INTENT_MAP, CORRUPT_NO_INO, sector);
 	*out = &((struct fmt_map *)b->data)->entry[pos % FMT_MAP_PER_SECTOR];
 	return 0;
 }

@@ -53,7 +53,7 @@ static void view_fini(struct view *v)
 	free(v->hook);
 }
 
-static int view_hold(struct view *v, u64 addr, struct folio *f, int error)
+static int view_hold(struct view *v, u64 addr, struct folio *f, int error, enum why why)
 {
 	struct held *h = view_held_find(v, addr);
 	int r;
@@ -70,7 +70,7 @@ static int view_hold(struct view *v, u64 addr, struct folio *f, int error)
 		}
 		h = &v->held[v->nr_held++];
 	}
-	*h = (struct held){ .addr = addr, .error = error, .folio = f };
+	*h = (struct held){ .addr = addr, .error = error, .why = why, .folio = f };
 	return 0;
 }
 
@@ -82,6 +82,7 @@ static int view_hold(struct view *v, u64 addr, struct folio *f, int error)
 static int view_bring(struct view *v)
 {
 	struct folio *f = NULL;
+	enum why why;
 	int r;
 
 	if (v->want_room && v->reserved)
@@ -93,14 +94,14 @@ static int view_bring(struct view *v)
 		r = buf_grab(v->j, v->want_addr, v->want_kind, 0, &f);
 		if (r == -EAGAIN)
 			return 0;
-		return r ? r : view_hold(v, v->want_addr, f, 0);
+		return r ? r : view_hold(v, v->want_addr, f, 0, WHY_NONE);
 	}
-	r = buf_load(v->j, v->want_addr, v->want_kind, &f);
+	r = buf_load(v->j, v->want_addr, v->want_kind, &f, &why);
 	if (r == -EAGAIN)
 		return 0;
 	if (r == -ENOMEM)
 		return r;
-	return view_hold(v, v->want_addr, f, r);
+	return view_hold(v, v->want_addr, f, r, why);
 }
 
 int jnl_read(struct jnl *j, jnl_body body, void *arg)

@@ -51,8 +51,8 @@ static int view_want(struct view *v, u64 addr, enum fmt_kind kind, bool fresh)
 	struct held *h = view_held_find(v, addr);
 
 	/* Asked for again: it is not one that was freed meanwhile. */
-	if (h && (h->error == -EBADMSG || h->error == -EUCLEAN))
-		corrupt(h->error == -EBADMSG ? WHY_HDR_CHECKSUM : WHY_BUFFER, CORRUPT_NO_INO, addr);
+	if (h && h->why)
+		corrupt(h->why, CORRUPT_NO_INO, addr);
 	if (h && h->error)
 		return h->error;
 	v->want = true;
@@ -87,9 +87,11 @@ static int entry_check(const struct entry *e, enum fmt_kind kind)
 	const struct fmt_hdr *h = entry_data(e);
 
 	if (kind == FMT_KIND_DATA || e->kind == FMT_KIND_DATA)
-		return kind == e->kind ? 0 : corrupt(WHY_HDR_TYPE, CORRUPT_NO_INO, e->addr);
-	if (get16(h->kind) != kind || get64(h->addr) != e->addr)
-		return corrupt(WHY_HDR_TYPE, CORRUPT_NO_INO, e->addr);
+		return kind == e->kind ? 0 : corrupt(WHY_BUF_DATA, CORRUPT_NO_INO, e->addr);
+	if (get16(h->kind) != kind)
+		return corrupt(WHY_BUF_KIND, CORRUPT_NO_INO, e->addr);
+	if (get64(h->addr) != e->addr)
+		return corrupt(WHY_BUF_ADDRESS, CORRUPT_NO_INO, e->addr);
 	return 0;
 }
 

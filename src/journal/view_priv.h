@@ -30,7 +30,8 @@ struct hook {
 /* A folio that was brought in for this run. */
 struct held {
 	u64 addr;
-	int error;                 /* why it could not be loaded */
+	int error;                 /* it could not be loaded */
+	enum why why;              /* what was wrong with its content, if that was it */
 	struct folio *folio;
 };
 

@@ -73,11 +73,11 @@ START_TEST(a_report_says_what_its_thread_does_and_where_the_damage_is)
 	struct work before, inner;
 
 	log_set_sink(remember, &nr_lines);
-	corrupt(WHY_MAP, CORRUPT_NO_INO, CORRUPT_NO_SECTOR);
-	check_line("corruption: running", WHY_MAP);
+	corrupt(WHY_BITMAP_COUNT, CORRUPT_NO_INO, CORRUPT_NO_SECTOR);
+	check_line("corruption: running", WHY_BITMAP_COUNT);
 	before = work_begin(WORK_LOOKUP, 2);
-	corrupt(WHY_INODE, 12, 345);
-	check_line("corruption: lookup of inode 2: inode 12, sector 345", WHY_INODE);
+	corrupt(WHY_INODE_MODE, 12, 345);
+	check_line("corruption: lookup of inode 2: inode 12, sector 345", WHY_INODE_MODE);
 	inner = work_begin(WORK_READ, 12);
 	corrupt_data(WHY_DATA_CHECKSUM, 12, 3, 345);
 	check_line("corruption: read of inode 12: file sector 3, sector 345", WHY_DATA_CHECKSUM);
@@ -85,8 +85,8 @@ START_TEST(a_report_says_what_its_thread_does_and_where_the_damage_is)
 	corrupt(WHY_HDR_CHECKSUM, CORRUPT_NO_INO, 99);
 	check_line("corruption: lookup of inode 2: sector 99", WHY_HDR_CHECKSUM);
 	work_end(before);
-	corrupt(WHY_INODE, 12, CORRUPT_NO_SECTOR);
-	check_line("corruption: running: inode 12", WHY_INODE);
+	corrupt(WHY_INODE_MODE, 12, CORRUPT_NO_SECTOR);
+	check_line("corruption: running: inode 12", WHY_INODE_MODE);
 }
 END_TEST
 

@@ -128,26 +128,27 @@ START_TEST(a_sound_buffer_of_another_place_kind_or_file_system_is_rejected)
 {
 	make(FMT_KIND_MAP);
 	seal(FMT_KIND_MAP);
-	ck_assert_int_eq(fmt_buf_check(buf, FMT_KIND_MAP, kind_addr(FMT_KIND_MAP) + 1, &geo),
-			 -EUCLEAN);
-	ck_assert_int_eq(fmt_buf_check(buf, FMT_KIND_BITMAP, kind_addr(FMT_KIND_MAP), &geo),
-			 -EUCLEAN);
+	ck_assert_int_eq((int)fmt_buf_why(buf, FMT_KIND_MAP, kind_addr(FMT_KIND_MAP) + 1, &geo),
+			 WHY_HDR_ADDRESS);
+	ck_assert_int_eq((int)fmt_buf_why(buf, FMT_KIND_BITMAP, kind_addr(FMT_KIND_MAP), &geo),
+			 WHY_HDR_TYPE);
 	geo.fsid++;
-	ck_assert_int_eq(fmt_buf_check(buf, FMT_KIND_MAP, kind_addr(FMT_KIND_MAP), &geo), -EUCLEAN);
+	ck_assert_int_eq((int)fmt_buf_why(buf, FMT_KIND_MAP, kind_addr(FMT_KIND_MAP), &geo),
+			 WHY_HDR_UUID);
 }
 END_TEST
 
 START_TEST(zeros_are_not_a_buffer)
 {
 	memset(buf, 0, sizeof(buf));
-	ck_assert_int_eq(fmt_buf_check(buf, FMT_KIND_MAP, 0, &geo), -EUCLEAN);
+	ck_assert_int_eq((int)fmt_buf_why(buf, FMT_KIND_MAP, 0, &geo), WHY_HDR_MAGIC);
 }
 END_TEST
 
 static int node_result(void)
 {
 	seal(FMT_KIND_NODE);
-	return fmt_buf_check(buf, FMT_KIND_NODE, node_addr, &geo);
+	return (int)fmt_buf_why(buf, FMT_KIND_NODE, node_addr, &geo);
 }
 
 START_TEST(a_leaf_with_values_out_of_bounds_is_rejected)
@@ -155,22 +156,22 @@ START_TEST(a_leaf_with_values_out_of_bounds_is_rejected)
 	struct fmt_node *n = make_leaf();
 
 	n->slot[3].off = put16((u16)(get32(n->heap) - 1));
-	ck_assert_int_eq(node_result(), -EUCLEAN);
+	ck_assert_int_eq(node_result(), WHY_LEAF_VALUE_LOW);
 	n = make_leaf();
 	n->slot[0].len = put16(17);
-	ck_assert_int_eq(node_result(), -EUCLEAN);
+	ck_assert_int_eq(node_result(), WHY_LEAF_VALUE_END);
 	n = make_leaf();
 	n->heap = put32(65);
-	ck_assert_int_eq(node_result(), -EUCLEAN);
+	ck_assert_int_eq(node_result(), WHY_LEAF_HEAP);
 	n = make_leaf();
 	n->dead = put32(1);
-	ck_assert_int_eq(node_result(), -EUCLEAN);
+	ck_assert_int_eq(node_result(), WHY_LEAF_SUM);
 	n = make_leaf();
 	n->nr = put16(0);
-	ck_assert_int_eq(node_result(), -EUCLEAN);
+	ck_assert_int_eq(node_result(), WHY_LEAF_SUM);
 	n = make_leaf();
 	n->nr = put16(UINT16_MAX);
-	ck_assert_int_eq(node_result(), -EUCLEAN);
+	ck_assert_int_eq(node_result(), WHY_NODE_COUNT);
 }
 END_TEST
 
@@ -179,11 +180,11 @@ START_TEST(keys_out_of_order_are_rejected)
 	struct fmt_node *n = make_leaf();
 
 	n->slot[4].a = n->slot[3].a;
-	ck_assert_int_eq(node_result(), -EUCLEAN);
+	ck_assert_int_eq(node_result(), WHY_NODE_KEY_ORDER);
 	n = make_interior();
 	ck_assert_int_eq(node_result(), 0);
 	n->child[1].a = put64(1000);
-	ck_assert_int_eq(node_result(), -EUCLEAN);
+	ck_assert_int_eq(node_result(), WHY_CHILD_KEY_ORDER);
 }
 END_TEST
 
@@ -192,19 +193,19 @@ START_TEST(children_outside_the_device_are_rejected)
 	struct fmt_node *n = make_interior();
 
 	n->child[2].child = put64(geo.nr_sectors);
-	ck_assert_int_eq(node_result(), -EUCLEAN);
+	ck_assert_int_eq(node_result(), WHY_CHILD_ADDRESS);
 	n = make_interior();
 	n->child[2].child = put64(UINT64_MAX & ~3ull);
-	ck_assert_int_eq(node_result(), -EUCLEAN);
+	ck_assert_int_eq(node_result(), WHY_CHILD_ADDRESS);
 	n = make_interior();
 	n->child[2].child = put64(node_addr + 1);
-	ck_assert_int_eq(node_result(), -EUCLEAN);
+	ck_assert_int_eq(node_result(), WHY_CHILD_ADDRESS);
 	n = make_interior();
 	n->child[2].child = put64(0);
-	ck_assert_int_eq(node_result(), -EUCLEAN);
+	ck_assert_int_eq(node_result(), WHY_CHILD_ADDRESS);
 	n = make_interior();
 	n->level = put16(FMT_HEIGHT_MAX);
-	ck_assert_int_eq(node_result(), -EUCLEAN);
+	ck_assert_int_eq(node_result(), WHY_NODE_HEIGHT);
 }
 END_TEST
 
@@ -216,18 +217,18 @@ START_TEST(a_root_sector_with_an_impossible_tree_is_rejected)
 	make(FMT_KIND_ROOT);
 	r->tree[0].root = put64(node_addr);
 	seal(FMT_KIND_ROOT);
-	ck_assert_int_eq(fmt_buf_check(buf, FMT_KIND_ROOT, addr, &geo), -EUCLEAN);
+	ck_assert_int_eq((int)fmt_buf_why(buf, FMT_KIND_ROOT, addr, &geo), WHY_ROOT_HEIGHT);
 	r->tree[0].height = put32(1);
 	seal(FMT_KIND_ROOT);
-	ck_assert_int_eq(fmt_buf_check(buf, FMT_KIND_ROOT, addr, &geo), 0);
+	ck_assert_int_eq((int)fmt_buf_why(buf, FMT_KIND_ROOT, addr, &geo), 0);
 	r->tree[0].height = put32(FMT_HEIGHT_MAX + 1);
 	seal(FMT_KIND_ROOT);
-	ck_assert_int_eq(fmt_buf_check(buf, FMT_KIND_ROOT, addr, &geo), -EUCLEAN);
+	ck_assert_int_eq((int)fmt_buf_why(buf, FMT_KIND_ROOT, addr, &geo), WHY_ROOT_HEIGHT);
 	make(FMT_KIND_ROOT);
 	r->tree[7].root = put64(node_addr);
 	r->tree[7].height = put32(1);
 	seal(FMT_KIND_ROOT);
-	ck_assert_int_eq(fmt_buf_check(buf, FMT_KIND_ROOT, addr, &geo), -EUCLEAN);
+	ck_assert_int_eq((int)fmt_buf_why(buf, FMT_KIND_ROOT, addr, &geo), WHY_ROOT_TREE);
 }
 END_TEST
 

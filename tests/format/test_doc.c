@@ -118,6 +118,17 @@ static void check_table(const char *heading, const char *(*text)(u16 nr))
 	ck_assert_uint_eq(rows, known);
 }
 
+static const char *reason(u16 why)
+{
+	return why < WHY_NR && why_name((enum why)why) ? why_text((enum why)why) : NULL;
+}
+
+START_TEST(every_reason_of_the_record_of_errors_has_its_number)
+{
+	check_table("| why | reason |\n", reason);
+}
+END_TEST
+
 START_TEST(every_operation_of_the_record_of_errors_has_its_number)
 {
 	check_table("| op | operation |\n", work_text);
@@ -131,5 +142,6 @@ int main(void)
 	check_add(s, every_packed_structure_of_the_header_is_looked_at);
 	check_add(s, the_tables_give_every_byte);
 	check_add(s, every_operation_of_the_record_of_errors_has_its_number);
+	check_add(s, every_reason_of_the_record_of_errors_has_its_number);
 	return check_main(s);
 }

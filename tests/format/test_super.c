@@ -119,6 +119,36 @@ START_TEST(impossible_geometry_is_rejected_though_the_checksum_is_right)
 }
 END_TEST
 
+START_TEST(each_rule_of_the_geometry_is_named)
+{
+	static const struct { size_t off; u8 value; enum why why; } rules[] = {
+#define RULE(field, value, why) { offsetof(struct fmt_super, field), value, WHY_##why }
+		RULE(block_bytes, 1, SB_BLOCK_SIZE), RULE(group_sectors, 1, SB_GROUP_SIZE),
+		RULE(nr_groups, 200, SB_GROUPS), RULE(root_sector, 9, SB_ROOT),
+		RULE(gtable_sector, 9, SB_GTABLE), RULE(gtable_nr, 9, SB_GTABLE_SIZE),
+		RULE(jnl_sector, 99, SB_JNL), RULE(node_sectors, 8, SB_NODE_SIZE),
+		RULE(label[63], 'x', SB_LABEL),
+#undef RULE
+	};
+	struct fmt_geo g = sample(), back;
+	struct fmt_super sb;
+
+	for (size_t i = 0; i < ARRAY_LEN(rules); i++) {
+		fmt_super_encode(&g, 0, &sb);
+		((u8 *)&sb)[rules[i].off] = rules[i].value;
+		seal(&sb);
+		ck_assert_str_eq(why_name(fmt_super_why(&sb, &back)), why_name(rules[i].why));
+	}
+	fmt_super_encode(&g, 0, &sb);
+	sb.jnl_nr = put64(1);
+	seal(&sb);
+	ck_assert_int_eq(fmt_super_why(&sb, &back), WHY_SB_JNL_SIZE);
+	sb.nr_sectors = put64(0);
+	seal(&sb);
+	ck_assert_int_eq(fmt_super_why(&sb, &back), WHY_SB_SECTORS);
+}
+END_TEST
+
 START_TEST(random_bytes_are_never_a_superblock)
 {
 	struct fmt_geo back;
@@ -145,6 +175,7 @@ int main(void)
 	check_add(s, errors_tell_foreign_from_newer_from_damaged);
 	check_add(s, unknown_compat_and_ro_compat_bits_pass);
 	check_add(s, impossible_geometry_is_rejected_though_the_checksum_is_right);
+	check_add(s, each_rule_of_the_geometry_is_named);
 	check_add(s, random_bytes_are_never_a_superblock);
 	return check_main(s);
 }

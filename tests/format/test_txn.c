@@ -53,9 +53,19 @@ static void setup(void)
 	fmt_txn_seal(buf);
 }
 
+/* enum why: 0 is that nothing is wrong. */
+static int check_as(u64 len, u64 epoch, u64 seq)
+{
+	enum why why;
+
+	ck_assert_int_eq(fmt_txn_why(buf, len, epoch, seq, &why), 0);
+	ck_assert_int_eq(fmt_txn_check(buf, len, epoch, seq), why_errno(why));
+	return (int)why;
+}
+
 static int check(void)
 {
-	return fmt_txn_check(buf, sizeof(buf), EPOCH, SEQ);
+	return check_as(sizeof(buf), EPOCH, SEQ);
 }
 
 START_TEST(every_type_of_record_comes_back_in_order)
@@ -83,7 +93,7 @@ START_TEST(every_single_bit_flip_is_rejected)
 
 	for (u64 bit = 0; bit < bits; bit += bit < 4096 ? 1 : 13) {
 		flip_bit(buf, bit);
-		ck_assert_int_lt(check(), 0);
+		ck_assert_int_gt(check(), 0);
 		flip_bit(buf, bit);
 	}
 	ck_assert_int_eq(check(), 0);
@@ -92,8 +102,8 @@ END_TEST
 
 START_TEST(another_epoch_or_sequence_is_rejected)
 {
-	ck_assert_int_eq(fmt_txn_check(buf, sizeof(buf), EPOCH + 1, SEQ), -EUCLEAN);
-	ck_assert_int_eq(fmt_txn_check(buf, sizeof(buf), EPOCH, SEQ + 1), -EUCLEAN);
+	ck_assert_int_eq(check_as(sizeof(buf), EPOCH + 1, SEQ), WHY_JNL_TXN_EPOCH);
+	ck_assert_int_eq(check_as(sizeof(buf), EPOCH, SEQ + 1), WHY_JNL_SEQUENCE);
 }
 END_TEST
 
@@ -101,9 +111,9 @@ START_TEST(a_transaction_longer_than_what_was_read_is_rejected)
 {
 	u64 len = get64(((struct fmt_txn *)buf)->len);
 
-	ck_assert_int_eq(fmt_txn_check(buf, len, EPOCH, SEQ), 0);
-	ck_assert_int_eq(fmt_txn_check(buf, len - SECTOR_SIZE, EPOCH, SEQ), -EUCLEAN);
-	ck_assert_int_eq(fmt_txn_check(buf, 0, EPOCH, SEQ), -EUCLEAN);
+	ck_assert_int_eq(check_as(len, EPOCH, SEQ), 0);
+	ck_assert_int_eq(check_as(len - SECTOR_SIZE, EPOCH, SEQ), WHY_JNL_TXN_LONG);
+	ck_assert_int_eq(check_as(0, EPOCH, SEQ), WHY_JNL_TXN_CUT);
 }
 END_TEST
 
@@ -122,19 +132,21 @@ static int sealed_with(u32 type, u32 kind, u32 off, u32 len, u32 count)
 START_TEST(records_that_reach_outside_their_buffer_are_rejected)
 {
 	ck_assert_int_eq(sealed_with(FMT_REC_BYTES, FMT_KIND_ROOT, 4000, 96, 0), 0);
-	ck_assert_int_eq(sealed_with(FMT_REC_BYTES, FMT_KIND_ROOT, 4000, 97, 0), -EUCLEAN);
-	ck_assert_int_eq(sealed_with(FMT_REC_BYTES, FMT_KIND_ROOT, UINT32_MAX, 8, 0), -EUCLEAN);
-	ck_assert_int_eq(sealed_with(FMT_REC_BYTES, FMT_KIND_JNL, 64, 8, 0), -EUCLEAN);
-	ck_assert_int_eq(sealed_with(FMT_REC_BYTES, 0, 64, 8, 0), -EUCLEAN);
-	ck_assert_int_eq(sealed_with(FMT_REC_BYTES, 99, 64, 8, 0), -EUCLEAN);
-	ck_assert_int_eq(sealed_with(FMT_REC_WHOLE, FMT_KIND_NODE, 0, 4096, 0), -EUCLEAN);
-	ck_assert_int_eq(sealed_with(FMT_REC_FILL, FMT_KIND_MAP, 48, 0, 1013), -EUCLEAN);
-	ck_assert_int_eq(sealed_with(FMT_REC_FILL, FMT_KIND_MAP, 48, 0, UINT32_MAX), -EUCLEAN);
-	ck_assert_int_eq(sealed_with(FMT_REC_FILL, FMT_KIND_MAP, 0, 0, 4), -EUCLEAN);
-	ck_assert_int_eq(sealed_with(FMT_REC_INTENT, 0, 0, 8, 3), -EUCLEAN);
-	ck_assert_int_eq(sealed_with(FMT_REC_DATA, 0, 0, 4096, 2), -EUCLEAN);
-	ck_assert_int_eq(sealed_with(0, 0, 0, 0, 0), -EUCLEAN);
-	ck_assert_int_eq(sealed_with(8, 0, 0, 0, 0), -EUCLEAN);
+	ck_assert_int_eq(sealed_with(FMT_REC_BYTES, FMT_KIND_ROOT, 4000, 97, 0), WHY_JNL_REC_BYTES);
+	ck_assert_int_eq(sealed_with(FMT_REC_BYTES, FMT_KIND_ROOT, UINT32_MAX, 8, 0),
+			 WHY_JNL_REC_BYTES);
+	ck_assert_int_eq(sealed_with(FMT_REC_BYTES, FMT_KIND_JNL, 64, 8, 0), WHY_JNL_REC_BYTES);
+	ck_assert_int_eq(sealed_with(FMT_REC_BYTES, 0, 64, 8, 0), WHY_JNL_REC_BYTES);
+	ck_assert_int_eq(sealed_with(FMT_REC_BYTES, 99, 64, 8, 0), WHY_JNL_REC_BYTES);
+	ck_assert_int_eq(sealed_with(FMT_REC_WHOLE, FMT_KIND_NODE, 0, 4096, 0), WHY_JNL_REC_WHOLE);
+	ck_assert_int_eq(sealed_with(FMT_REC_FILL, FMT_KIND_MAP, 48, 0, 1013), WHY_JNL_REC_FILL);
+	ck_assert_int_eq(sealed_with(FMT_REC_FILL, FMT_KIND_MAP, 48, 0, UINT32_MAX),
+			 WHY_JNL_REC_FILL);
+	ck_assert_int_eq(sealed_with(FMT_REC_FILL, FMT_KIND_MAP, 0, 0, 4), WHY_JNL_REC_FILL);
+	ck_assert_int_eq(sealed_with(FMT_REC_INTENT, 0, 0, 8, 3), WHY_JNL_REC_INTENT);
+	ck_assert_int_eq(sealed_with(FMT_REC_DATA, 0, 0, 4096, 2), WHY_JNL_REC_DATA);
+	ck_assert_int_eq(sealed_with(0, 0, 0, 0, 0), WHY_JNL_REC_TYPE);
+	ck_assert_int_eq(sealed_with(8, 0, 0, 0, 0), WHY_JNL_REC_TYPE);
 }
 END_TEST
 
@@ -144,14 +156,14 @@ START_TEST(records_beyond_the_end_are_rejected)
 
 	t->nr_records = put32(1u << 20);
 	fmt_txn_seal(buf);
-	ck_assert_int_eq(check(), -EUCLEAN);
+	ck_assert_int_eq(check(), WHY_JNL_REC_TYPE);
 	t->nr_records = put32(UINT32_MAX);
 	fmt_txn_seal(buf);
-	ck_assert_int_eq(check(), -EUCLEAN);
+	ck_assert_int_eq(check(), WHY_JNL_REC_COUNT);
 	setup();
 	((struct fmt_rec *)(buf + sizeof(*t)))->len = put32(UINT32_MAX);
 	fmt_txn_seal(buf);
-	ck_assert_int_eq(check(), -EUCLEAN);
+	ck_assert_int_eq(check(), WHY_JNL_REC_END);
 }
 END_TEST
 

@@ -1,6 +1,7 @@
 /*
  * Goal: an item that passes can be used without bounds checks; names hash within their bits.
- * Method: one good item of each tree, then one rule broken at a time.
+ * Method: one good item of each tree, then one rule broken at a time, which is the one that is
+ * named.
  */
 #include "check_main.h"
 
@@ -21,9 +22,10 @@ static void setup(void)
 	memset(val, 0, sizeof(val));
 }
 
+/* enum why: 0 is that nothing is wrong. */
 static int check(enum fmt_tree t, u64 a, u64 b, u32 len)
 {
-	return fmt_value_check(t, (struct fmt_key){ a, b }, val, len, &geo);
+	return (int)fmt_value_why(t, (struct fmt_key){ a, b }, val, len, &geo);
 }
 
 static struct fmt_inode *inode(u32 mode, u32 inline_len)
@@ -52,12 +54,12 @@ START_TEST(inodes_of_every_type_pass_and_without_type_do_not)
 	inode(S_IFLNK | 0777, 9);
 	ck_assert_int_eq(check(FMT_TREE_INODE, 5, 0, INODE_LEN + 9), 0);
 	inode(0644, 0);
-	ck_assert_int_eq(check(FMT_TREE_INODE, 5, 0, INODE_LEN), -EUCLEAN);
+	ck_assert_int_eq(check(FMT_TREE_INODE, 5, 0, INODE_LEN), WHY_INODE_MODE);
 	inode(S_IFREG | 0644, 0);
-	ck_assert_int_eq(check(FMT_TREE_INODE, 0, 0, INODE_LEN), -EUCLEAN);
-	ck_assert_int_eq(check(FMT_TREE_INODE, 5, 1, INODE_LEN), -EUCLEAN);
-	ck_assert_int_eq(check(FMT_TREE_INODE, 5, 0, INODE_LEN - 1), -EUCLEAN);
-	ck_assert_int_eq(check(FMT_TREE_INODE, 5, 0, 0), -EUCLEAN);
+	ck_assert_int_eq(check(FMT_TREE_INODE, 0, 0, INODE_LEN), WHY_INODE_NUMBER);
+	ck_assert_int_eq(check(FMT_TREE_INODE, 5, 1, INODE_LEN), WHY_INODE_KEY);
+	ck_assert_int_eq(check(FMT_TREE_INODE, 5, 0, INODE_LEN - 1), WHY_INODE_SHORT);
+	ck_assert_int_eq(check(FMT_TREE_INODE, 5, 0, 0), WHY_INODE_SHORT);
 }
 END_TEST
 
@@ -66,14 +68,21 @@ START_TEST(inline_data_agrees_with_size_and_item)
 	struct fmt_inode *i = inode(S_IFREG | 0600, 100);
 
 	ck_assert_int_eq(check(FMT_TREE_INODE, 5, 0, INODE_LEN + 100), 0);
-	ck_assert_int_eq(check(FMT_TREE_INODE, 5, 0, INODE_LEN + 99), -EUCLEAN);
-	ck_assert_int_eq(check(FMT_TREE_INODE, 5, 0, INODE_LEN), -EUCLEAN);
+	ck_assert_int_eq(check(FMT_TREE_INODE, 5, 0, INODE_LEN + 99), WHY_INODE_LENGTH);
+	ck_assert_int_eq(check(FMT_TREE_INODE, 5, 0, INODE_LEN), WHY_INODE_LENGTH);
 	i->size = put64(101);
-	ck_assert_int_eq(check(FMT_TREE_INODE, 5, 0, INODE_LEN + 100), -EUCLEAN);
+	ck_assert_int_eq(check(FMT_TREE_INODE, 5, 0, INODE_LEN + 100), WHY_INLINE_SIZE);
 	inode(S_IFREG | 0600, FMT_INLINE_MAX + 1);
-	ck_assert_int_eq(check(FMT_TREE_INODE, 5, 0, INODE_LEN + FMT_INLINE_MAX + 1), -EUCLEAN);
+	ck_assert_int_eq(check(FMT_TREE_INODE, 5, 0, INODE_LEN + FMT_INLINE_MAX + 1),
+			 WHY_INLINE_LONG);
 	inode(S_IFLNK | 0777, 0);
-	ck_assert_int_eq(check(FMT_TREE_INODE, 5, 0, INODE_LEN), -EUCLEAN);
+	ck_assert_int_eq(check(FMT_TREE_INODE, 5, 0, INODE_LEN), WHY_SYMLINK);
+	i = inode(S_IFREG | 0600, 100);
+	i->flags = put32(0);
+	ck_assert_int_eq(check(FMT_TREE_INODE, 5, 0, INODE_LEN + 100), WHY_INLINE_EXTRA);
+	i = inode(S_IFDIR | 0700, 0);
+	i->flags = put32(FMT_IFLAG_INLINE);
+	ck_assert_int_eq(check(FMT_TREE_INODE, 5, 0, INODE_LEN), WHY_INLINE);
 }
 END_TEST
 
@@ -84,10 +93,10 @@ START_TEST(sizes_and_times_out_of_range_are_rejected)
 	i->size = put64(FMT_SIZE_MAX);
 	ck_assert_int_eq(check(FMT_TREE_INODE, 5, 0, INODE_LEN), 0);
 	i->size = put64(FMT_SIZE_MAX + 1);
-	ck_assert_int_eq(check(FMT_TREE_INODE, 5, 0, INODE_LEN), -EUCLEAN);
+	ck_assert_int_eq(check(FMT_TREE_INODE, 5, 0, INODE_LEN), WHY_INODE_SIZE);
 	i = inode(S_IFREG | 0600, 0);
 	i->mtime.nsec = put32(1000000000);
-	ck_assert_int_eq(check(FMT_TREE_INODE, 5, 0, INODE_LEN), -EUCLEAN);
+	ck_assert_int_eq(check(FMT_TREE_INODE, 5, 0, INODE_LEN), WHY_INODE_TIME);
 }
 END_TEST
 
@@ -109,14 +118,23 @@ START_TEST(names_that_a_kernel_would_not_take_are_rejected)
 
 	ck_assert_int_eq(check(FMT_TREE_DIRENT, 1, b, dirent("file", 4)), 0);
 	ck_assert_int_eq(check(FMT_TREE_DIRENT, 1, b, dirent("...", 3)), 0);
-	ck_assert_int_eq(check(FMT_TREE_DIRENT, 1, b, dirent("", 0)), -EUCLEAN);
-	ck_assert_int_eq(check(FMT_TREE_DIRENT, 1, b, dirent(".", 1)), -EUCLEAN);
-	ck_assert_int_eq(check(FMT_TREE_DIRENT, 1, b, dirent("..", 2)), -EUCLEAN);
-	ck_assert_int_eq(check(FMT_TREE_DIRENT, 1, b, dirent("a/b", 3)), -EUCLEAN);
-	ck_assert_int_eq(check(FMT_TREE_DIRENT, 1, b, dirent("a\0b", 3)), -EUCLEAN);
-	ck_assert_int_eq(check(FMT_TREE_DIRENT, 1, b, dirent("file", 4) - 1), -EUCLEAN);
-	ck_assert_int_eq(check(FMT_TREE_DIRENT, 1, 255, dirent("file", 4)), -EUCLEAN);
-	ck_assert_int_eq(check(FMT_TREE_DIRENT, 1, 1ull << 63, dirent("file", 4)), -EUCLEAN);
+	ck_assert_int_eq(check(FMT_TREE_DIRENT, 1, b, dirent("", 0)), WHY_DIRENT_NAME);
+	ck_assert_int_eq(check(FMT_TREE_DIRENT, 1, b, dirent(".", 1)), WHY_DIRENT_NAME);
+	ck_assert_int_eq(check(FMT_TREE_DIRENT, 1, b, dirent("..", 2)), WHY_DIRENT_NAME);
+	ck_assert_int_eq(check(FMT_TREE_DIRENT, 1, b, dirent("a/b", 3)), WHY_DIRENT_NAME);
+	ck_assert_int_eq(check(FMT_TREE_DIRENT, 1, b, dirent("a\0b", 3)), WHY_DIRENT_NAME);
+	ck_assert_int_eq(check(FMT_TREE_DIRENT, 1, b, dirent("file", 4) - 1), WHY_DIRENT_LENGTH);
+	ck_assert_int_eq(check(FMT_TREE_DIRENT, 1, 255, dirent("file", 4)), WHY_DIRENT_COOKIE);
+	ck_assert_int_eq(check(FMT_TREE_DIRENT, 1, 1ull << 63, dirent("file", 4)),
+			 WHY_DIRENT_COOKIE);
+	ck_assert_int_eq(check(FMT_TREE_DIRENT, 1, b, 9), WHY_DIRENT_SHORT);
+	ck_assert_int_eq(check(FMT_TREE_DIRENT, 0, b, dirent("file", 4)), WHY_DIRENT_DIR);
+	dirent("file", 4);
+	((struct fmt_dirent *)val)->ino = put64(0);
+	ck_assert_int_eq(check(FMT_TREE_DIRENT, 1, b, 14), WHY_DIRENT_INO);
+	dirent("file", 4);
+	((struct fmt_dirent *)val)->type = 3;
+	ck_assert_int_eq(check(FMT_TREE_DIRENT, 1, b, 14), WHY_DIRENT_TYPE);
 }
 END_TEST
 
@@ -136,12 +154,20 @@ START_TEST(extents_outside_the_space_are_rejected)
 
 	ck_assert_int_eq(check(FMT_TREE_EXTENT, 5, 0, extent(first, 1)), 0);
 	ck_assert_int_eq(check(FMT_TREE_EXTENT, 5, 0, extent(8191, 1)), 0);
-	ck_assert_int_eq(check(FMT_TREE_EXTENT, 5, 0, extent(8191, 2)), -EUCLEAN);
-	ck_assert_int_eq(check(FMT_TREE_EXTENT, 5, 0, extent(first - 1, 1)), -EUCLEAN);
-	ck_assert_int_eq(check(FMT_TREE_EXTENT, 5, 0, extent(first, 0)), -EUCLEAN);
-	ck_assert_int_eq(check(FMT_TREE_EXTENT, 5, 0, extent(UINT64_MAX, 2)), -EUCLEAN);
-	ck_assert_int_eq(check(FMT_TREE_EXTENT, 5, UINT64_MAX, extent(first, 1)), -EUCLEAN);
-	ck_assert_int_eq(check(FMT_TREE_EXTENT, 5, 0, extent(first, 1) - 1), -EUCLEAN);
+	ck_assert_int_eq(check(FMT_TREE_EXTENT, 5, 0, extent(8191, 2)), WHY_EXTENT_DISK_END);
+	ck_assert_int_eq(check(FMT_TREE_EXTENT, 5, 0, extent(first - 1, 1)), WHY_EXTENT_METADATA);
+	ck_assert_int_eq(check(FMT_TREE_EXTENT, 5, 0, extent(first, 0)), WHY_EXTENT_EMPTY);
+	ck_assert_int_eq(check(FMT_TREE_EXTENT, 5, 0, extent(UINT64_MAX, 2)), WHY_EXTENT_DISK);
+	ck_assert_int_eq(check(FMT_TREE_EXTENT, 5, UINT64_MAX, extent(first, 1)),
+			 WHY_EXTENT_OFFSET);
+	ck_assert_int_eq(check(FMT_TREE_EXTENT, 5, 0, extent(first, 1) - 1), WHY_EXTENT_LENGTH);
+	ck_assert_int_eq(check(FMT_TREE_EXTENT, 5, FMT_SIZE_MAX >> SECTOR_SHIFT,
+			       extent(first, 2 + FMT_BLOCK_MAX / SECTOR_SIZE)),
+			 WHY_EXTENT_OFFSET_END);
+	ck_assert_int_eq(check(FMT_TREE_EXTENT, 0, 0, extent(first, 1)), WHY_EXTENT_INO);
+	((struct fmt_extent *)val)->flags = put32(1);
+	ck_assert_int_eq(check(FMT_TREE_EXTENT, 5, 0, sizeof(struct fmt_extent)),
+			 WHY_EXTENT_FLAGS);
 }
 END_TEST
 
@@ -156,13 +182,27 @@ START_TEST(xattr_heads_agree_with_their_length)
 	x->value_len = put32(10);
 	memcpy(x->name, "user.a", 6);
 	ck_assert_int_eq(check(FMT_TREE_XATTR, 5, b, len), 0);
-	ck_assert_int_eq(check(FMT_TREE_XATTR, 5, b, len - 1), -EUCLEAN);
-	ck_assert_int_eq(check(FMT_TREE_XATTR, 5, b, len + 1), -EUCLEAN);
-	ck_assert_int_eq(check(FMT_TREE_XATTR, 5, b, 3), -EUCLEAN);
+	ck_assert_int_eq(check(FMT_TREE_XATTR, 5, b, len - 1), WHY_XATTR_FIRST_CUT);
+	ck_assert_int_eq(check(FMT_TREE_XATTR, 5, b, len + 1), WHY_XATTR_FIRST_LONG);
+	ck_assert_int_eq(check(FMT_TREE_XATTR, 5, b, 3), WHY_XATTR_SHORT);
 	ck_assert_int_eq(check(FMT_TREE_XATTR, 5, b + 1, FMT_XATTR_CHUNK), 0);
-	ck_assert_int_eq(check(FMT_TREE_XATTR, 5, b + 1, FMT_XATTR_CHUNK + 1), -EUCLEAN);
+	ck_assert_int_eq(check(FMT_TREE_XATTR, 5, b + 1, FMT_XATTR_CHUNK + 1),
+			 WHY_XATTR_PIECE_LONG);
+	ck_assert_int_eq(check(FMT_TREE_XATTR, 5, b + 1, 0), WHY_XATTR_PIECE_EMPTY);
+	ck_assert_int_eq(check(FMT_TREE_XATTR, 0, b, len), WHY_XATTR_INO);
+	ck_assert_int_eq(check(FMT_TREE_XATTR, 5, 0xff00, len), WHY_XATTR_HASH);
+	x->value_len = put32(65537);
+	ck_assert_int_eq(check(FMT_TREE_XATTR, 5, b, len), WHY_XATTR_VALUE_MAX);
+	x->value_len = put32(10);
+	x->name[2] = 0;
+	ck_assert_int_eq(check(FMT_TREE_XATTR, 5, b, len), WHY_XATTR_NAME_ZERO);
+	x->chunks = 0;
+	ck_assert_int_eq(check(FMT_TREE_XATTR, 5, b, len), WHY_XATTR_NO_PIECE);
+	x->namelen = 0;
+	ck_assert_int_eq(check(FMT_TREE_XATTR, 5, b, len), WHY_XATTR_NO_NAME);
+	x->chunks = 1;
 	x->namelen = 255;
-	ck_assert_int_eq(check(FMT_TREE_XATTR, 5, b, len), -EUCLEAN);
+	ck_assert_int_eq(check(FMT_TREE_XATTR, 5, b, len), WHY_XATTR_NAME_CUT);
 }
 END_TEST
 
@@ -172,9 +212,13 @@ START_TEST(orphans_are_of_a_known_kind_and_never_the_root)
 
 	o->kind = FMT_ORPHAN_TRUNCATE;
 	ck_assert_int_eq(check(FMT_TREE_ORPHAN, 5, 0, sizeof(*o)), 0);
-	ck_assert_int_eq(check(FMT_TREE_ORPHAN, FMT_ROOT_INO, 0, sizeof(*o)), -EUCLEAN);
+	ck_assert_int_eq(check(FMT_TREE_ORPHAN, FMT_ROOT_INO, 0, sizeof(*o)), WHY_ORPHAN_INO);
+	ck_assert_int_eq(check(FMT_TREE_ORPHAN, 5, 0, 15), WHY_ORPHAN_LENGTH);
+	ck_assert_int_eq(check(FMT_TREE_ORPHAN, 5, 1, sizeof(*o)), WHY_ORPHAN_KEY);
+	o->size = put64(FMT_SIZE_MAX + 1);
+	ck_assert_int_eq(check(FMT_TREE_ORPHAN, 5, 0, sizeof(*o)), WHY_ORPHAN_SIZE);
 	o->kind = 3;
-	ck_assert_int_eq(check(FMT_TREE_ORPHAN, 5, 0, sizeof(*o)), -EUCLEAN);
+	ck_assert_int_eq(check(FMT_TREE_ORPHAN, 5, 0, sizeof(*o)), WHY_ORPHAN_KIND);
 }
 END_TEST
 

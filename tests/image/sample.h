@@ -47,6 +47,9 @@ void sample_fini(struct sample *s);
 
 /* Reads everything through a read-only mount; fails the test if it can't be mounted. */
 void seen_read(struct blk_dev *dev, struct seen_all *out);
+/* The same in a mount that there is. */
+struct fs;
+void seen_walk(struct fs *fs, struct seen_all *out);
 void seen_free(struct seen_all *a);
 /* Of what was seen before: how much is gone, and how much is different. Says what on stdout. */
 void seen_compare(const struct seen_all *was, const struct seen_all *is, u32 *gone, u32 *different);

@@ -140,20 +140,26 @@ static int by_path(const void *a, const void *b)
 	return strcmp(((const struct seen *)a)->path, ((const struct seen *)b)->path);
 }
 
-void seen_read(struct blk_dev *dev, struct seen_all *out)
+void seen_walk(struct fs *fs, struct seen_all *out)
 {
-	struct cache_config cfg = { .bytes = 32ull << 20, .max_order = 0xff };
-	struct fs_opts o = { .readonly = true };
 	struct inode *root;
-	struct fs *fs;
 
 	*out = (struct seen_all){ 0 };
-	ck_assert_int_eq(cache_init(&cfg), 0);
-	ck_assert_int_eq(fs_mount(dev, &o, &fs), 0);
 	ck_assert_int_eq(fs_iget(fs, FMT_ROOT_INO, &root), 0);
 	read_one(root, "", out);
 	read_dir(root, "", out);
 	fs_iput(root);
+}
+
+void seen_read(struct blk_dev *dev, struct seen_all *out)
+{
+	struct cache_config cfg = { .bytes = 32ull << 20, .max_order = 0xff };
+	struct fs_opts o = { .readonly = true };
+	struct fs *fs;
+
+	ck_assert_int_eq(cache_init(&cfg), 0);
+	ck_assert_int_eq(fs_mount(dev, &o, &fs), 0);
+	seen_walk(fs, out);
 	ck_assert_int_eq(fs_unmount(fs, false), 0);
 	cache_fini();
 	qsort(out->s, out->nr, sizeof(*out->s), by_path);

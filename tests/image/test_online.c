@@ -216,7 +216,7 @@ START_TEST(the_record_counts_the_same_place_once_and_keeps_the_newest)
 {
 	open_fs();
 	for (u32 i = 0; i < 3 * FMT_NR_ERRORS; i++) {
-		corrupt(WHY_DIRENT, 7, CORRUPT_NO_SECTOR);
+		corrupt(WHY_DIRENT_NAME, 7, CORRUPT_NO_SECTOR);
 		corrupt(WHY_BITMAP, CORRUPT_NO_INO, 1000 + i);
 		if (i % 8 == 0)
 			ck_assert_int_eq(fs_tick(fs), 0);
@@ -269,7 +269,7 @@ START_TEST(the_record_is_no_problem_to_a_check)
 	struct check_result res;
 
 	open_fs();
-	corrupt(WHY_DIRENT, 7, CORRUPT_NO_SECTOR);
+	corrupt(WHY_DIRENT_NAME, 7, CORRUPT_NO_SECTOR);
 	close_fs();
 	ck_assert_int_eq(check_run(s.dev, NULL, &res), 0);
 	ck_assert_uint_eq(res.problems, 0);

@@ -132,15 +132,14 @@ static void mount_image(unsigned flags, struct fs **fs, struct blk_dev **dev)
 	ck_assert_int_eq(fs_mount(*dev, &o, fs), 0);
 }
 
-/* Of WHY_JNL_LOST in the record of errors. */
-static u32 recorded(struct fs *fs, u16 op)
+static u32 recorded(struct fs *fs, enum why why, u16 op)
 {
 	static struct fs_errors e;
 	u32 n = 0;
 
 	ck_assert_int_eq(fs_errors(fs, &e), 0);
 	for (u32 i = 0; i < e.nr; i++)
-		n += e.e[i].why == WHY_JNL_LOST && e.e[i].op == op ? e.e[i].count : 0;
+		n += e.e[i].why == why && e.e[i].op == op ? e.e[i].count : 0;
 	return n;
 }
 
@@ -169,14 +168,14 @@ START_TEST(a_log_damaged_in_the_middle_is_left_alone_until_it_is_repaired)
 	ck_assert_int_eq(fs_iget(fs, FMT_ROOT_INO, &root), 0);
 	ck_assert_int_eq(fs_setxattr(root, "user.a", "b", 1, 0), -EROFS);
 	fs_iput(root);
-	ck_assert_uint_eq(recorded(fs, WORK_RECOVERY), 1);
+	ck_assert_uint_eq(recorded(fs, WHY_JNL_LOST, WORK_RECOVERY), 1);
 	close_image(fs, dev);
 	ck_assert_int_eq(fsck(""), 4);
 	ck_assert_int_eq(fsck("-n"), 4);
 	ck_assert_int_eq(fsck("-y"), 1);
 	mount_image(BLK_RDWR, &fs, &dev);
 	ck_assert(!fs_readonly(fs));
-	ck_assert_uint_eq(recorded(fs, WORK_FSCK), 1);
+	ck_assert_uint_eq(recorded(fs, WHY_JNL_CUT, WORK_FSCK), 1);
 	close_image(fs, dev);
 	ck_assert_int_eq(fsck("-n -c"), 0);
 	sample_fini(&s);

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/err.h"
 #include "base/log.h"
 #include "blk/sim.h"
 #include "cache/cache.h"
@@ -100,10 +101,10 @@ START_TEST(a_log_that_asks_for_much_more_memory_than_its_size_is_refused)
 	/* The nodes are not there, which is found when all of them have been read. */
 	write_log(fits);
 	ck_assert_int_eq(open_it(), -EUCLEAN);
-	ck_assert_msg(strstr(said, "checksum"), "said: %s", said);
+	ck_assert_msg(strstr(said, why_text(WHY_JNL_CHECKSUM)), "said: %s", said);
 	write_log(fits + 1);
 	ck_assert_int_eq(open_it(), -EUCLEAN);
-	ck_assert_msg(strstr(said, "record"), "said: %s", said);
+	ck_assert_msg(strstr(said, why_text(WHY_JNL_BUF_SUM)), "said: %s", said);
 }
 END_TEST
 

@@ -167,6 +167,23 @@ def locks_are_taken_only_with_their_rank():
                     allowed=['src/base/lock.'])
 
 
+def a_reason_of_damage_is_raised_at_one_place():
+    """Whoever reads a reason in the log knows the check. A comparison raises nothing."""
+    rows = re.findall(r'^\t([WO])\(\d+, (\w+),', read('src/base/why.h'), re.M)
+    places = {('' if kind == 'W' else 'OLD_') + name: [] for kind, name in rows}
+    for name in files('src', 'tools'):
+        if name in ('src/base/why.h', 'src/base/why.c'):
+            continue
+        for nr, line in code_lines(name):
+            line = re.sub(r'([=!<>]=|\bcase) *WHY_\w+', '', line)
+            for reason in re.findall(r'\bWHY_(\w+)', line):
+                if reason in places:
+                    places[reason].append(f'{name}:{nr}')
+    for reason, found in places.items():
+        if len(found) != (0 if reason.startswith('OLD_') else 1):
+            yield f'WHY_{reason}: {len(found)} places: {", ".join(found)}'
+
+
 def nothing_is_left_for_another_day():
     names = files('src', 'tools', 'include', 'tests', 'scripts', 'docs', 'man',
                   ext=['']) if os.path.isdir(os.path.join(TOP, 'src')) else []
@@ -234,6 +251,7 @@ CLAIMS = [
     a_source_file_begins_with_its_notes,
     a_library_layer_prints_nothing,
     locks_are_taken_only_with_their_rank,
+    a_reason_of_damage_is_raised_at_one_place,
     nothing_is_left_for_another_day,
     every_source_file_is_built,
     every_script_test_is_run,
