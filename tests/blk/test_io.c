@@ -7,6 +7,7 @@
 
 #include <semaphore.h>
 
+#include "base/err.h"
 #include "stat/stat.h"
 
 static struct blk_dev *dev;
@@ -549,6 +550,47 @@ START_TEST(a_file_that_became_shorter_gives_an_error_not_zeroes)
 }
 END_TEST
 
+static void take_report(void *arg, const struct corrupt_report *r)
+{
+	*(struct corrupt_report *)arg = *r;
+}
+
+/* Its end is met by another thread where there is io_uring, and later in any case. */
+START_TEST(a_failed_request_is_reported_with_the_operation_that_sent_it)
+{
+	struct blk_opts opts = { .size = 1 << 20, .sync = _i };
+	struct corrupt_report report = { 0 };
+	struct work before;
+	struct blk_io io;
+	struct iovec iov;
+	u8 *buf = t_buf(1);
+	sem_t done;
+
+	sem_init(&done, 0, 0);
+	ck_assert(corrupt_sink_take(take_report, &report));
+	ck_assert_int_eq(blk_open(t_new_path(), BLK_RDWR | BLK_CREATE, &opts, &dev), 0);
+	ck_assert_int_eq(truncate(t_path, 0), 0);
+	unlink(t_path);
+	iov = (struct iovec){ buf, SECTOR_SIZE };
+	io = (struct blk_io){ .op = BLK_READ, .kind = BLK_META, .sector = 9, .nr = 1, .iov = &iov,
+			      .nr_iov = 1, .done = async_done, .arg = &done };
+	before = work_begin(WORK_FSYNC, 12);
+	blk_submit_async(dev, &io);
+	work_end(before);
+	while (sem_wait(&done))
+		;
+	ck_assert_int_eq(io.res, -EIO);
+	ck_assert_int_eq(report.why, WHY_IO_READ);
+	ck_assert_uint_eq(report.sector, 9);
+	ck_assert_uint_eq(report.work.kind, WORK_FSYNC);
+	ck_assert_uint_eq(report.work.ino, 12);
+	corrupt_sink_drop(&report);
+	ring_shutdown();
+	blk_close(dev);
+	free(buf);
+}
+END_TEST
+
 START_TEST(registered_memory_is_used_for_device_io)
 {
 	u8 *buf = t_buf(512);
@@ -611,6 +653,7 @@ int main(void)
 	ADD(errors_of_a_device_are_few, T_NR_BACKENDS);
 	ADD(every_operation_can_be_made_to_fail, T_NR_BACKENDS);
 	ADD(a_file_that_became_shorter_gives_an_error_not_zeroes, 2);
+	ADD(a_failed_request_is_reported_with_the_operation_that_sent_it, 2);
 	ADD(registered_memory_is_used_for_device_io, 1);
 	ADD(without_io_uring_the_sync_backend_serves, 1);
 	return check_main(s);
