@@ -119,6 +119,20 @@ static void wake_ready(struct front *fr)
 	front_wake(fr);
 }
 
+/*
+ * When the answer has been sent the kernel has taken it in: before, it would set the limits of the
+ * mount over those that mount_tune() sets.
+ */
+static int answer_init(struct req *rq, struct fuse_init_out *out)
+{
+	struct iovec iov[2] = { [1] = { out, sizeof(*out) } };
+	int err = req_send_iov(rq, iov, 2);
+
+	if (!err)
+		wake_ready(rq->front);
+	return err;
+}
+
 int op_init(struct req *rq)
 {
 	const struct fuse_init_in *in = req_arg(rq, offsetof(struct fuse_init_in, flags2));
@@ -150,8 +164,7 @@ int op_init(struct req *rq)
 	rq->front->proto_minor = out->minor;
 	if (rq->front->uring)
 		uring_go(rq->front->uring);
-	wake_ready(rq->front);
-	return 0;
+	return answer_init(rq, out);
 }
 
 /*

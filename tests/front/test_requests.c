@@ -59,9 +59,11 @@ static void end(void)
 	close(fr.event_fd);
 }
 
+static bool was_up;             /* the mount counted as up when the last answer was sent */
+
 static int send_answer(struct req *rq, const struct iovec *iov, unsigned nr_iov, size_t len)
 {
-	(void)rq;
+	was_up = rq->front->init_done;
 	return writev(fds[1], iov, (int)nr_iov) == (ssize_t)len ? 0 : -errno;
 }
 
@@ -136,6 +138,18 @@ START_TEST(init_asks_for_the_kernels_cache_with_cache_kernel_only)
 	ck_assert(!(o->flags & FUSE_WRITEBACK_CACHE));
 	ck_assert_uint_eq(o->flags2, PROTO_DIRECT_IO_ALLOW_MMAP >> 32);
 	ck_assert(fr.mmap_shared);
+	end();
+}
+END_TEST
+
+/* The kernel sets limits of the mount when it takes the answer in. */
+START_TEST(a_mount_is_up_after_the_answer_to_init_and_not_before)
+{
+	const struct fuse_init_in in = offer(45);
+
+	start(FRONT_CACHE_KERNEL);
+	ck_assert_int_eq(ASK(FUSE_INIT, 0, in), sizeof(struct fuse_init_out));
+	ck_assert(!was_up && fr.init_done);
 	end();
 }
 END_TEST
@@ -499,6 +513,7 @@ int main(void)
 	Suite *s = suite_create("requests");
 
 	check_add(s, init_asks_for_the_kernels_cache_with_cache_kernel_only);
+	check_add(s, a_mount_is_up_after_the_answer_to_init_and_not_before);
 	check_add(s, init_takes_what_a_kernel_without_features_offers);
 	check_add(s, init_of_a_kernel_that_is_too_old_is_refused);
 	check_add(s, a_missing_name_is_a_negative_entry_that_may_be_kept);

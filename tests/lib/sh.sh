@@ -2,7 +2,7 @@
 #
 #	. "$(dirname "$0")/../lib/sh.sh"
 #	need_fuse
-#	make_image "$T_DIR/img" 64M -b 64k
+#	make_image "$T_DIR/img" 64M             blocks of FOLIOFS_TEST_BLOCK (4k), or: -b 64k
 #	check 'a fresh image mounts' mount_fs "$T_DIR/img" "$T_DIR/mnt" -o cache_size=16m
 #	check_fails 1 'a second mount is refused' "$FOLIOFS" "$T_DIR/img" "$T_DIR/mnt2"
 #	check 'it unmounts cleanly' umount_fs "$T_DIR/mnt"
@@ -138,7 +138,7 @@ make_image()
 {
 	local image=$1 size=$2
 	shift 2
-	timeout 60 "$MKFS" -q --size "$size" "$@" "$image"
+	timeout 60 "$MKFS" -q -b "${FOLIOFS_TEST_BLOCK:-4k}" --size "$size" "$@" "$image"
 }
 
 # wait_until SECONDS COMMAND...: polls; false when time is up.
