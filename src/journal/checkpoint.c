@@ -16,6 +16,9 @@
  *    hold the tail; that is no reason to stop changes: what needs room gets the error.
  * 7. Sectors of file data are buffers like others, but for the checksum in a header; they leave
  *    the metadata cache with their copy: they are read from their place from then on.
+ * 8. What was given up before it came to its place is in the log, and nowhere else, for a crash
+ *    that finds it there again: the tail does not pass it before the transaction that gave it up
+ *    is durable (txn.given_up). A checkpoint makes that so first.
  */
 #include "base/log.h"
 #include "base/time.h"
@@ -28,6 +31,13 @@
 #define SNAP_BYTES (1u << 20)
 #define SNAP_NR (SNAP_BYTES / SECTOR_SIZE)
 #define RETRY_MS 1000u         /* after something that could not be written */
+
+static unsigned batch_max = SNAP_NR;
+
+void jnl_batch_max(unsigned nr)
+{
+	batch_max = nr ? MIN(nr, SNAP_NR) : SNAP_NR;
+}
 
 struct snap {
 	struct jnl_bufs bufs;          /* by snap_link */
@@ -76,7 +86,7 @@ static void snap_begin(struct jnl *j, struct snap *s)
 	rwlock_rdlock(&j->meta);
 	mutex_lock(&j->lock);
 	j->snap_first = 0;
-	while ((b = TAILQ_FIRST(&j->dirty)) && s->nr < SNAP_NR && at + b->len <= SNAP_BYTES) {
+	while ((b = TAILQ_FIRST(&j->dirty)) && s->nr < batch_max && at + b->len <= SNAP_BYTES) {
 		snap_take(j, s, b, at);
 		at += b->len;
 	}
@@ -276,13 +286,25 @@ static int checkpoint_batch(struct jnl *j, struct snap *s)
 
 /* ---- the tail ---- */
 
-/* j->lock held: the oldest transaction that a changed buffer needs. */
+/* Of two transactions the older one; 0 is none. */
+static u64 older(u64 a, u64 b)
+{
+	return a && (!b || a < b) ? a : b;
+}
+
+/* j->lock held. Rule 8: the oldest transaction that is needed; 0 = none. */
+static u64 first_given_up(const struct jnl *j)
+{
+	return older(j->running->given_up, j->closed.given_up);
+}
+
+/* j->lock held: the oldest transaction that a changed buffer needs, or did. */
 static u64 tail_of_buffers(const struct jnl *j)
 {
 	const struct jnl_buf *b = TAILQ_FIRST(&j->dirty);
-	u64 seq = b ? b->first_seq : j->running->seq;
+	u64 seq = older(j->snap_first, b ? b->first_seq : j->running->seq);
 
-	return j->snap_first && j->snap_first < seq ? j->snap_first : seq;
+	return older(first_given_up(j), seq);
 }
 
 /*
@@ -324,7 +346,7 @@ static int tail_move(struct jnl *j)
 	int r;
 
 	mutex_lock(&j->lock);
-	seq = tail_find(j, true, &freed);
+	seq = tail_find(j, jnl_omitted != JNL_OMIT_CARRY, &freed);
 	mutex_unlock(&j->lock);
 	if (!freed)
 		return 0;
@@ -385,18 +407,29 @@ static int carry_intents(struct jnl *j)
 	mutex_lock(&j->lock);
 	seq = tail_of_buffers(j);
 	mutex_unlock(&j->lock);
-	return intents_carry(j, seq);
+	return jnl_omitted == JNL_OMIT_CARRY ? 0 : intents_carry(j, seq);
+}
+
+/* Rule 8. */
+static int commit_given_up(struct jnl *j)
+{
+	bool any;
+
+	mutex_lock(&j->lock);
+	any = first_given_up(j);
+	mutex_unlock(&j->lock);
+	return any ? jnl_commit_running(j) : 0;
 }
 
 static int checkpoint_rounds(struct jnl *j, struct snap *s, u64 max_used, u64 max_dirty)
 {
 	u64 failures = blk_flush_failures(j->dev);
-	int r = 0, flushed;
+	int r = commit_given_up(j), flushed;
 
 	while (!r && !s->kept_error && !checkpoint_enough(j, max_used, max_dirty))
 		r = checkpoint_batch(j, s);
 	/* Also when it ended early: earlier batches count as written when the tail moves next. */
-	if (s->written && (!r || jnl_is_passing(r))) {
+	if (s->written && (!r || jnl_is_passing(r)) && jnl_omitted != JNL_OMIT_CHECKPOINT_FLUSH) {
 		flushed = blk_flush_since(j->dev, failures);
 		r = flushed ? flushed : r;
 	}

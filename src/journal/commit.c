@@ -255,6 +255,7 @@ static int txn_close(struct jnl *j, struct closed *c)
 	c->txn = j->running;
 	c->nr = image_build(j, c->txn);
 	c->pos = j->head;
+	c->given_up = c->txn->given_up;
 	ASSERT(j->used + c->nr < j->ring_nr);
 	*live = (struct live){ .seq = c->txn->seq, .pos = c->pos, .len = c->nr };
 	TAILQ_INSERT_TAIL(&j->live, live, link);
@@ -296,9 +297,10 @@ static void txn_durable(struct jnl *j, struct closed *c)
 {
 	mutex_lock(&j->lock);
 	j->durable = c->txn->seq;
+	c->given_up = 0;
 	j->commit_retry_ns = 0;
 	intents_settle(j);
-	if (j->checkpointing)
+	if (j->checkpointing && jnl_omitted != JNL_OMIT_BUSY_SNAP)
 		STAILQ_CONCAT(&j->busy_snap, &c->txn->busy);
 	else
 		busy_release(j, &c->txn->busy);

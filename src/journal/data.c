@@ -98,8 +98,19 @@ bool jnl_data_in_log(struct jnl *j)
 	return in;
 }
 
+/* Until it is durable that it was given up, a crash brings it back (checkpoint.c, rule 8). */
+static void note_given_up(struct jnl *j, const struct jnl_buf *b)
+{
+	struct txn *t = j->running;
+	u64 first = b->snapped ? j->snap_first : b->first_seq;
+
+	if ((b->dirty || b->snapped) && (!t->given_up || first < t->given_up))
+		t->given_up = first;
+}
+
 void buf_forget(struct jnl *j, struct jnl_buf *b)
 {
+	note_given_up(j, b);
 	if (b->running)
 		TAILQ_REMOVE(&j->running->bufs, b, run_link);
 	if (b->dirty)

@@ -77,6 +77,8 @@ struct txn {
 	u64 bytes;                      /* upper bound of its size in the log */
 	u64 opened_ns;                  /* first change; 0 = empty */
 	u32 nr_intents;                 /* opened in it */
+	/* oldest transaction that holds what it gave up before it came to its place; 0 = none */
+	u64 given_up;
 };
 
 /* One range of an intent: disk sectors, and where their new map entries begin. */
@@ -111,6 +113,7 @@ TAILQ_HEAD(jnl_intents, jnl_intent);
 struct closed {
 	struct txn *txn;                /* NULL: none */
 	u64 pos, nr;                    /* in the ring */
+	u64 given_up;                   /* of the transaction; 0 when it is durable */
 };
 
 /* A transaction in the ring that is not behind the tail. */

@@ -224,7 +224,18 @@ int jnl_format(struct blk_dev *dev, const struct fmt_geo *geo);
 enum jnl_omit { JNL_OMIT_NONE, JNL_OMIT_COMMIT_FLUSH, JNL_OMIT_BUSY, JNL_OMIT_REVOKE,
 	JNL_OMIT_WHOLE, JNL_OMIT_INTENT /* announced and not logged */,
 	JNL_OMIT_CHECKPOINT_COMMIT /* what it writes is committed only afterwards */,
-	JNL_OMIT_TAIL /* space of the ring is used again before the new tail is durable */ };
+	JNL_OMIT_TAIL /* space of the ring is used again before the new tail is durable */,
+	JNL_OMIT_CHECKPOINT_FLUSH /* before the tail moves */,
+	JNL_OMIT_CARRY /* the tail moves past open intents */,
+	JNL_OMIT_BUSY_SNAP /* freed space waits for its commit only, not for a checkpoint */,
+	/* and of recovery: */
+	JNL_OMIT_VOID /* older data of an intent's sectors is replayed */,
+	JNL_OMIT_OLD_SUM /* of an intent's sectors only the new checksum is accepted */ };
 void jnl_omit(enum jnl_omit what);
+/*
+ * For the same tests: a batch of a checkpoint takes so few buffers at most (0: what fits), and so
+ * the tail may come to lie anywhere in a small log, too.
+ */
+void jnl_batch_max(unsigned nr);
 
 #endif

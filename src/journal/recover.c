@@ -160,7 +160,8 @@ static int revokes_of(struct scan *s, const struct fmt_rec *rec)
 		s->rec->revoked++;
 		return 0;
 	case FMT_REC_INTENT:
-		revoke_note(s, addr, get32(rec->count), get64(rec->arg), true);
+		if (jnl_omitted != JNL_OMIT_VOID)
+			revoke_note(s, addr, get32(rec->count), get64(rec->arg), true);
 		return 0;
 	}
 	return 0;

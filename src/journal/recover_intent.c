@@ -103,7 +103,7 @@ static void settle_sector(struct scan *s, u64 sector, const void *data, u32 want
 	if (want < FMT_MAP_CSUM_MIN || is == want) {
 		*entry = put32(want);
 		s->rec->recovered_new++;
-	} else if (fmt_map_accepts(old, data)) {
+	} else if (fmt_map_accepts(old, data) && jnl_omitted != JNL_OMIT_OLD_SUM) {
 		s->rec->recovered_old++;
 	} else {
 		*entry = put32(is);

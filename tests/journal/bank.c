@@ -3,6 +3,7 @@
 
 #include "base/hash.h"
 #include "blk/sim.h"
+#include "journal/jnl_priv.h"
 
 #include <check.h>
 #include <stdlib.h>
@@ -211,6 +212,9 @@ int bank_step(struct bank *b)
 		r = bank_commit(b);
 	if (!r && dice == 50)
 		r = jnl_checkpoint_all(b->j);
+	/* As the journal's thread: without a commit before, and not all of it. */
+	if (!r && dice >= 51 && dice <= 53)
+		r = checkpoint_to(b->j, bank_random(b) % (b->j->used + 1), UINT64_MAX);
 	return r;
 }
 

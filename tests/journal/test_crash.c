@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #define SECTORS 12288u
+#define BATCH 3u                /* buffers of a checkpoint at a time, in every second world */
 
 struct world {
 	struct bank *bank;
@@ -29,8 +30,10 @@ static void world_make(struct world *w, u64 seed, unsigned steps)
 	ck_assert_int_eq(sim_open(&so, &w->dev), 0);
 	bank_format(w->bank, w->dev, seed);
 	ck_assert_int_eq(bank_open(w->bank), 0);
+	jnl_batch_max(seed % 2 ? BATCH : 0);
 	for (unsigned i = 0; i < steps; i++)
 		ck_assert_int_eq(bank_step(w->bank), 0);
+	jnl_batch_max(0);
 	jnl_close(w->bank->j, true);
 }
 
