@@ -37,7 +37,7 @@ static bool unwritten_is_durable(struct inode *ip)
 	mutex_lock(&ip->state);
 	seq = ip->unwritten_seq;
 	mutex_unlock(&ip->state);
-	return !seq || jnl_durable_seq(ip->fs->jnl) >= seq;
+	return !seq || fs_omitted == FS_OMIT_UNWRITTEN || jnl_durable_seq(ip->fs->jnl) >= seq;
 }
 
 static enum iomap_how how_of(struct inode *ip, u32 entry)
@@ -46,7 +46,9 @@ static enum iomap_how how_of(struct inode *ip, u32 entry)
 		return IOMAP_OVERWRITE;
 	if (entry != FMT_MAP_NOCSUM || !ip->file.nosum)
 		return IOMAP_NEW;
-	return jnl_data_in_log(ip->fs->jnl) ? IOMAP_OVERWRITE : IOMAP_SAME;
+	if (fs_omitted == FS_OMIT_SAME || !jnl_data_in_log(ip->fs->jnl))
+		return IOMAP_SAME;
+	return IOMAP_OVERWRITE;
 }
 
 int file_write_how(struct iomap_file *f, u64 disk, u32 nr, u8 *how)
@@ -56,7 +58,7 @@ int file_write_how(struct iomap_file *f, u64 disk, u32 nr, u8 *how)
 	bool unwritten = false;
 	int r;
 
-	if (space_pending_any(ip->fs->space, disk, nr))
+	if (fs_omitted != FS_OMIT_PENDING && space_pending_any(ip->fs->space, disk, nr))
 		return -EAGAIN;
 	if (!how)
 		return 0;

@@ -8,6 +8,7 @@
 #include "blk/sim.h"
 #include "fs/inode.h"
 #include "iomap/iomap.h"
+#include "journal/jnl_priv.h"
 
 #define OK(expr) ck_assert_int_eq((expr), 0)
 
@@ -337,6 +338,13 @@ void act_tick(struct world *w)
 void act_checkpoint(struct world *w)
 {
 	OK(jnl_checkpoint_all(fs_jnl(w->fs)));
+}
+
+void act_checkpoint_some(struct world *w)
+{
+	struct jnl *j = fs_jnl(w->fs);
+
+	OK(checkpoint_to(j, world_below(w, j->used + 1), UINT64_MAX));
 }
 
 void act_write_back(struct world *w, struct world_node *n)

@@ -43,6 +43,7 @@ void act_fsync(struct world *w, struct world_node *n, bool datasync);
 void act_sync(struct world *w);
 void act_tick(struct world *w);
 void act_checkpoint(struct world *w);
+void act_checkpoint_some(struct world *w);      /* the oldest of what is changed */
 /* As the flusher: written, and not waited for durability. */
 void act_write_back(struct world *w, struct world_node *n);
 void act_remount(struct world *w);      /* in order */

@@ -79,7 +79,7 @@ static void remember(struct run *r, const u8 *data, size_t began, bool promised)
 static void run_open(struct run *r, u64 seed, bool atomic)
 {
 	struct fs_format_opts fo = { .block_bytes = seed % 2 ? 4096 : 65536,
-		.jnl_sectors = FMT_JNL_MIN_SECTORS };
+		.jnl_sectors = FMT_JNL_MIN_SECTORS, .no_datasum = seed % 4 > 1 };
 	struct sim_opts so = { .sectors = 4096, .record = true };
 	u8 *data = calloc(1, FILE_BYTES);
 

@@ -36,7 +36,20 @@ static bool try_recoveries(struct cuts *t, struct world *w)
 	return true;
 }
 
-static void run_worlds(const char *name, u64 nr, u32 ops, enum world_temper temper, try_fn *try)
+/* Without any, or in turns; or of every kind. */
+static enum world_sums no_sums(u64 seed)
+{
+	return seed % 2 ? WORLD_NO_SUMS : WORLD_SUMS_IN_TURNS;
+}
+
+static enum world_sums any_sums(u64 seed)
+{
+	return (enum world_sums)(seed % WORLD_SUMS_KINDS);
+}
+
+/* sums: by seed; NULL: all have checksums. */
+static void run_worlds(const char *name, u64 nr, u32 ops, enum world_temper temper,
+		       enum world_sums (*sums)(u64 seed), try_fn *try)
 {
 	u64 only = cuts_env("CRASH_SEED", 0), from = only ? only : cuts_env("CRASH_FROM", 1);
 	struct cuts t = { .kinds = CUT_ALL, .only = cuts_env("CRASH_EVENT", 0) };
@@ -47,7 +60,7 @@ static void run_worlds(const char *name, u64 nr, u32 ops, enum world_temper temp
 	for (u64 seed = from; seed < from + nr; seed++) {
 		struct world w;
 
-		world_make_random(&w, seed, ops, temper);
+		world_make_random(&w, seed, ops, temper, sums ? sums(seed) : WORLD_SUMS);
 		ck_assert_msg(try(&t, &w), "seed %llu, block %u: %s\nrepeat: " REPEAT,
 			      (unsigned long long)seed, w.block_bytes, t.what, name,
 			      (unsigned long long)seed, t.event, ops);
@@ -58,21 +71,35 @@ static void run_worlds(const char *name, u64 nr, u32 ops, enum world_temper temp
 
 START_TEST(random_runs_keep_every_promise)
 {
-	run_worlds("random_runs_keep_every_promise", WORLDS, OPS, WORLD_MIXED, try_all);
+	run_worlds("random_runs_keep_every_promise", WORLDS, OPS, WORLD_MIXED, NULL, try_all);
+}
+END_TEST
+
+START_TEST(random_runs_without_checksums_keep_every_promise)
+{
+	run_worlds("random_runs_without_checksums_keep_every_promise", WORLDS / 4, OPS,
+		   WORLD_MIXED, no_sums, try_all);
+}
+END_TEST
+
+START_TEST(data_by_turns_in_the_log_and_in_place_keeps_every_promise)
+{
+	run_worlds("data_by_turns_in_the_log_and_in_place_keeps_every_promise", WORLDS / 4, 100,
+		   WORLD_LOGGED, any_sums, try_all);
 }
 END_TEST
 
 START_TEST(large_transactions_in_a_small_log_keep_every_promise)
 {
 	run_worlds("large_transactions_in_a_small_log_keep_every_promise", 4, 4000,
-		   WORLD_LARGE_TXN, try_all);
+		   WORLD_LARGE_TXN, NULL, try_all);
 }
 END_TEST
 
 START_TEST(a_crash_during_recovery_keeps_every_promise)
 {
 	run_worlds("a_crash_during_recovery_keeps_every_promise", 30, OPS, WORLD_MIXED,
-		   try_recoveries);
+		   any_sums, try_recoveries);
 }
 END_TEST
 
@@ -81,6 +108,8 @@ int main(void)
 	Suite *s = suite_create("fs crash");
 
 	check_add_slow(s, random_runs_keep_every_promise, 100000);
+	check_add_slow(s, random_runs_without_checksums_keep_every_promise, 100000);
+	check_add_slow(s, data_by_turns_in_the_log_and_in_place_keeps_every_promise, 100000);
 	check_add_slow(s, large_transactions_in_a_small_log_keep_every_promise, 100000);
 	check_add_slow(s, a_crash_during_recovery_keeps_every_promise, 100000);
 	return check_main(s);

@@ -8,9 +8,11 @@
 struct rule {
 	enum jnl_omit jnl;
 	enum fs_omit fs;
+	bool recovery;                  /* it is one of recovery: left out there, not before */
 	enum world_temper temper;
+	enum world_sums sums;
 	u32 ops;
-	u64 worlds;
+	u64 from, worlds;               /* seeds; from: one that has shown it */
 };
 
 static void set_rules(const struct rule *r)
@@ -25,17 +27,18 @@ static void must_be_seen(struct rule r)
 	bool seen = false;
 
 	cuts_setup();
-	for (u64 seed = 1; !seen && seed <= r.worlds; seed++) {
+	for (u64 seed = MAX(r.from, (u64)1); !seen && seed < r.from + r.worlds; seed++) {
 		struct world w;
 
-		set_rules(&r);
-		world_make_random(&w, seed, r.ops, r.temper);
-		set_rules(NULL);
+		set_rules(r.recovery ? NULL : &r);
+		world_make_random(&w, seed, r.ops, r.temper, r.sums);
+		set_rules(r.recovery ? &r : NULL);
 		seen = !cuts_try(&t, &w, w.base);
 		if (seen)
 			printf("seed %llu: %s\n", (unsigned long long)seed, t.what);
 		world_free(&w);
 	}
+	set_rules(NULL);
 	ck_assert_msg(seen, "%llu images and nothing was wrong", (unsigned long long)t.images);
 	cuts_done(&t, "until it was seen");
 }
@@ -54,7 +57,8 @@ END_TEST
 
 START_TEST(leaving_out_the_revoke_is_seen)
 {
-	must_be_seen((struct rule){ .jnl = JNL_OMIT_REVOKE, .ops = 160, .worlds = 300 });
+	must_be_seen((struct rule){ .jnl = JNL_OMIT_REVOKE, .ops = 160, .from = 16,
+				    .worlds = 300 });
 }
 END_TEST
 
@@ -107,6 +111,54 @@ START_TEST(leaving_out_the_flush_before_a_completion_is_seen)
 }
 END_TEST
 
+START_TEST(leaving_out_the_flush_of_a_checkpoint_is_seen)
+{
+	must_be_seen((struct rule){ .jnl = JNL_OMIT_CHECKPOINT_FLUSH, .ops = 160, .worlds = 20 });
+}
+END_TEST
+
+START_TEST(moving_the_tail_past_an_open_intent_is_seen)
+{
+	must_be_seen((struct rule){ .jnl = JNL_OMIT_CARRY, .ops = 160, .worlds = 100 });
+}
+END_TEST
+
+START_TEST(replaying_data_older_than_an_intent_is_seen)
+{
+	must_be_seen((struct rule){ .jnl = JNL_OMIT_VOID, .recovery = true,
+				    .temper = WORLD_LOGGED, .ops = 100, .from = 73,
+				    .worlds = 300 });
+}
+END_TEST
+
+START_TEST(reporting_as_torn_what_is_old_is_seen)
+{
+	must_be_seen((struct rule){ .jnl = JNL_OMIT_OLD_SUM, .recovery = true, .ops = 160,
+				    .worlds = 20 });
+}
+END_TEST
+
+START_TEST(writing_to_what_is_not_durably_unwritten_is_seen)
+{
+	must_be_seen((struct rule){ .fs = FS_OMIT_UNWRITTEN, .ops = 160, .from = 39,
+				    .worlds = 300 });
+}
+END_TEST
+
+START_TEST(writing_over_what_is_not_completed_is_seen)
+{
+	must_be_seen((struct rule){ .fs = FS_OMIT_PENDING, .ops = 160, .worlds = 300 });
+}
+END_TEST
+
+START_TEST(never_announcing_what_has_no_checksum_is_seen)
+{
+	must_be_seen((struct rule){ .fs = FS_OMIT_SAME, .temper = WORLD_LOGGED,
+				    .sums = WORLD_NO_SUMS, .ops = 100, .from = 73,
+				    .worlds = 300 });
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("omissions");
@@ -122,5 +174,12 @@ int main(void)
 	check_add_slow(s, overwriting_before_the_intent_is_durable_is_seen, 1000);
 	check_add_slow(s, overwriting_logged_data_in_place_at_once_is_seen, 1000);
 	check_add_slow(s, leaving_out_the_flush_before_a_completion_is_seen, 1000);
+	check_add_slow(s, leaving_out_the_flush_of_a_checkpoint_is_seen, 1000);
+	check_add_slow(s, moving_the_tail_past_an_open_intent_is_seen, 1000);
+	check_add_slow(s, replaying_data_older_than_an_intent_is_seen, 1000);
+	check_add_slow(s, reporting_as_torn_what_is_old_is_seen, 1000);
+	check_add_slow(s, writing_to_what_is_not_durably_unwritten_is_seen, 1000);
+	check_add_slow(s, writing_over_what_is_not_completed_is_seen, 1000);
+	check_add_slow(s, never_announcing_what_has_no_checksum_is_seen, 1000);
 	return check_main(s);
 }

@@ -45,8 +45,9 @@ static void run(const struct world_script *s, unsigned from, struct cuts *t)
 {
 	char text[200], code[80];
 
-	ck_assert_msg(try_script(s, from, t), "%s (block %u): %s\nrepeat: " REPEAT,
-		      world_script_text(s, text), s->block_bytes, t->what,
+	ck_assert_msg(try_script(s, from, t), "%s (block %u%s): %s\nrepeat: " REPEAT,
+		      world_script_text(s, text), s->block_bytes,
+		      s->no_sums ? ", no checksums" : "", t->what,
 		      world_script_code(s, code), t->event);
 }
 
@@ -72,8 +73,10 @@ START_TEST(every_operation_before_every_sync_keeps_the_promise)
 	for (unsigned a = 0; a < nr; a++)
 		for (unsigned how = 0; how < WORLD_SCRIPT_SYNCS; how++)
 			for (u32 block = 4096; block <= 65536; block *= 4) {
-				struct world_script s = { 2, { a, nr + how }, block };
+				struct world_script s = { 2, { a, nr + how }, block, 0 };
 
+				run(&s, 0, &t);
+				s.no_sums = 1;
 				run(&s, 0, &t);
 			}
 	cuts_done(&t, "one operation");
@@ -90,11 +93,28 @@ START_TEST(every_two_operations_before_a_sync_keep_the_promise)
 	for (unsigned a = 0; a < nr; a++)
 		for (unsigned b = 0; b < nr; b++)
 			for (unsigned how = 0; how < WORLD_SCRIPT_SYNCS; how++) {
-				struct world_script s = { 3, { a, b, nr + how }, 4096 };
+				struct world_script s = { 3, { a, b, nr + how }, 4096, 0 };
 
 				run(&s, 0, &t);
 			}
 	cuts_done(&t, "two operations");
+}
+END_TEST
+
+START_TEST(every_two_operations_without_checksums_keep_the_promise)
+{
+	unsigned nr = world_script_ops();
+	struct cuts t = cuts_start(CUT_ALL);
+
+	cuts_setup();
+	for (unsigned a = 0; a < nr; a++)
+		for (unsigned b = 0; b < nr; b++) {
+			unsigned how = (a + b) % WORLD_SCRIPT_SYNCS;
+			struct world_script s = { 3, { a, b, nr + how }, 4096, 1 };
+
+			run(&s, 0, &t);
+		}
+	cuts_done(&t, "two operations, no checksums");
 }
 END_TEST
 
@@ -108,7 +128,7 @@ START_TEST(every_two_operations_with_a_sync_after_each_keep_the_promise)
 		for (unsigned k = 0; k < all; k++) {
 			struct world_script s = { 4, {
 				i / WORLD_SCRIPT_SYNCS, nr + i % WORLD_SCRIPT_SYNCS,
-				k / WORLD_SCRIPT_SYNCS, nr + k % WORLD_SCRIPT_SYNCS }, 4096 };
+				k / WORLD_SCRIPT_SYNCS, nr + k % WORLD_SCRIPT_SYNCS }, 4096, 0 };
 
 			run(&s, 2, &t);
 		}
@@ -122,11 +142,12 @@ static u64 below(u64 *state, u64 n)
 	return hash_mix64(*state) % n;
 }
 
-/* Three operations, a sync behind each or not, the last one always. */
+/* Three operations, a sync behind each or not, the last one always; a quarter without checksums. */
 static struct world_script sample(u64 seed)
 {
 	static const u32 block[] = { 4096, 16384, 65536 };
-	struct world_script s = { .block_bytes = block[seed % ARRAY_LEN(block)] };
+	struct world_script s = { .block_bytes = block[seed % ARRAY_LEN(block)],
+				  .no_sums = seed % 4 == 0 };
 	unsigned nr = world_script_ops();
 	u64 state = hash_mix64(seed);
 
@@ -162,6 +183,7 @@ int main(void)
 	check_add(s, one_script_keeps_the_promise);
 	check_add_slow(s, every_operation_before_every_sync_keeps_the_promise, 100000);
 	check_add_slow(s, every_two_operations_before_a_sync_keep_the_promise, 100000);
+	check_add_slow(s, every_two_operations_without_checksums_keep_the_promise, 100000);
 	check_add_slow(s, every_two_operations_with_a_sync_after_each_keep_the_promise, 100000);
 	check_add_slow(s, three_operations_keep_the_promise, 100000);
 	return check_main(s);

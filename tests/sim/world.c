@@ -189,6 +189,8 @@ void world_mount(struct world *w)
 {
 	struct fs_opts mo = { .commit_ms = 3600 * 1000 };
 
+	mo.nodatasum = w->sums == WORLD_SUMS_IN_TURNS && w->mounts++ % 2;
+
 	OK(fs_mount(w->dev, &mo, &w->fs));
 }
 
@@ -198,7 +200,8 @@ static void format(struct world *w, const struct world_geo *geo)
 	/* Every other world is on a device with durable writes, so that both ways are seen. */
 	struct sim_opts so = { .sectors = geo->sectors, .record = true, .fua = w->seed & 1 };
 	struct fs_format_opts fo = { .jnl_sectors = geo->jnl_sectors, .uuid = uuid, .time = 1,
-				     .block_bytes = geo->block_bytes };
+				     .block_bytes = geo->block_bytes,
+				     .no_datasum = geo->sums == WORLD_NO_SUMS };
 
 	OK(sim_open(&so, &w->dev));
 	OK(fs_format(w->dev, &fo, NULL));
@@ -210,7 +213,8 @@ static void format(struct world *w, const struct world_geo *geo)
 void world_open(struct world *w, u64 seed, const struct world_geo *geo, u32 max_ops)
 {
 	*w = (struct world){ .seed = seed, .state = hash_mix64(seed), .max_ops = max_ops,
-			     .block_bytes = geo->block_bytes };
+			     .block_bytes = geo->block_bytes, .sums = geo->sums,
+			     .mounts = (u32)(seed / 2) };
 	w->trace = getenv("WORLD_TRACE") != NULL;
 	w->sig = calloc(max_ops + 1, sizeof(*w->sig));
 	w->began = calloc(max_ops + 1, sizeof(*w->began));

@@ -11,7 +11,8 @@
  *     about them;
  *   - a file that replaced another one by rename has all the data that it had then, if the rename
  *     is there;
- *   - recovery has reported as torn nothing but what is torn, and all of it that a file shows;
+ *   - recovery has reported as torn nothing but what is torn, and with checksums all of it that a
+ *     file shows; without any it knows of nothing;
  *   - src/check finds nothing.
  *
  * world.c         the memory, the life of a world
@@ -73,12 +74,20 @@ struct world_entry { u32 dir, name, id; };
 /*
  * What a random world does most. The second one has a larger log than a checkpoint writes at once,
  * and rarely commits: the only one that overwrites the log's old tail right after it was moved.
+ * In the third one the sectors of a few files go through the log and in place by turns.
  */
-enum world_temper { WORLD_MIXED, WORLD_LARGE_TXN, WORLD_TEMPERS };
+enum world_temper { WORLD_MIXED, WORLD_LARGE_TXN, WORLD_LOGGED, WORLD_TEMPERS };
+
+/*
+ * Checksums of file data: of all of it; of none (mkfs -O ^datasum); or, from one mount to the next
+ * in turns (-o nodatasum), of what is written from then on.
+ */
+enum world_sums { WORLD_SUMS, WORLD_NO_SUMS, WORLD_SUMS_IN_TURNS, WORLD_SUMS_KINDS };
 
 struct world_geo {
 	u32 block_bytes;
 	u32 sectors, jnl_sectors;       /* so few that freed space is soon used again */
+	enum world_sums sums;
 };
 
 struct world {
@@ -86,6 +95,8 @@ struct world {
 	struct fs *fs;
 	u64 seed, state;
 	u32 block_bytes;
+	enum world_sums sums;
+	u32 mounts;
 	enum world_temper temper;
 	u32 max_files;                  /* regular files at a time; random worlds */
 	u32 op, max_ops;                /* newest operation */
@@ -106,7 +117,8 @@ struct world {
 };
 
 /* Formats, mounts, does nr_ops operations, ends in a crash. */
-void world_make_random(struct world *w, u64 seed, u32 nr_ops, enum world_temper temper);
+void world_make_random(struct world *w, u64 seed, u32 nr_ops, enum world_temper temper,
+		       enum world_sums sums);
 
 /*
  * Scripts: a world of a few files, then steps. A step below world_script_ops() is an operation,
@@ -120,12 +132,13 @@ struct world_script {
 	unsigned nr;
 	u8 step[WORLD_SCRIPT_MAX];
 	u32 block_bytes;
+	u32 no_sums;                    /* 1: WORLD_NO_SUMS */
 };
 
 unsigned world_script_ops(void);
 /* "create, overwrite, fsync"; buf has room for 200 bytes. */
 const char *world_script_text(const struct world_script *s, char *buf);
-/* "3.0.28@4096", and back; -EINVAL. */
+/* "3.0.28@4096", with an "n" behind it without checksums, and back; -EINVAL. */
 const char *world_script_code(const struct world_script *s, char *buf);
 int world_script_parse(const char *code, struct world_script *out);
 void world_make_script(struct world *w, const struct world_script *s);

@@ -8,6 +8,9 @@
 #include <linux/falloc.h>
 #include <string.h>
 
+/* Buffers of a checkpoint at a time, in every second world. */
+#define BATCH 4u
+
 /* ---- choosing ---- */
 
 /* An entry of this type whose node is still there; NULL after some tries. */
@@ -298,20 +301,21 @@ static const struct {
 	void (*fn)(struct world *w);
 	u8 weight[WORLD_TEMPERS];
 } ops[] = {
-	{ "create", op_create, { 14, 20 } }, { "mkdir", op_mkdir, { 3, 2 } },
-	{ "special", op_special, { 3, 1 } }, { "unlink", op_unlink, { 8, 2 } },
-	{ "rmdir", op_rmdir, { 2, 1 } }, { "link", op_link, { 2, 1 } },
-	{ "rename", op_rename, { 4, 1 } }, { "replace", op_replace, { 5, 0 } },
-	{ "exchange", op_exchange, { 2, 1 } }, { "move directory", op_move_dir, { 2, 0 } },
-	{ "write", op_write, { 24, 2 } }, { "synchronous write", op_write_sync, { 3, 0 } },
-	{ "append", op_append, { 8, 1 } },
-	{ "truncate", op_truncate, { 6, 1 } }, { "fallocate", op_fallocate, { 6, 0 } },
-	{ "setattr", op_setattr, { 3, 30 } }, { "xattr", op_xattr, { 12, 2 } },
-	{ "large xattr", op_large_xattr, { 0, 60 } }, { "hold", op_hold, { 3, 0 } },
-	{ "fsync", op_fsync, { 5, 1 } }, { "fdatasync", op_fdatasync, { 3, 0 } },
-	{ "fsync of a directory", op_fsync_dir, { 2, 1 } }, { "sync", act_sync, { 1, 0 } },
-	{ "tick", act_tick, { 4, 1 } }, { "checkpoint", act_checkpoint, { 1, 0 } },
-	{ "write back", op_write_back, { 6, 0 } }, { "remount", act_remount, { 1, 0 } },
+	{ "create", op_create, { 14, 20, 4 } }, { "mkdir", op_mkdir, { 3, 2, 0 } },
+	{ "special", op_special, { 3, 1, 0 } }, { "unlink", op_unlink, { 8, 2, 1 } },
+	{ "rmdir", op_rmdir, { 2, 1, 0 } }, { "link", op_link, { 2, 1, 0 } },
+	{ "rename", op_rename, { 4, 1, 0 } }, { "replace", op_replace, { 5, 0, 1 } },
+	{ "exchange", op_exchange, { 2, 1, 0 } }, { "move directory", op_move_dir, { 2, 0, 0 } },
+	{ "write", op_write, { 24, 2, 20 } }, { "synchronous write", op_write_sync, { 3, 0, 30 } },
+	{ "append", op_append, { 8, 1, 4 } }, { "truncate", op_truncate, { 6, 1, 4 } },
+	{ "fallocate", op_fallocate, { 6, 0, 4 } }, { "setattr", op_setattr, { 3, 30, 0 } },
+	{ "xattr", op_xattr, { 12, 2, 0 } }, { "large xattr", op_large_xattr, { 0, 60, 0 } },
+	{ "hold", op_hold, { 3, 0, 1 } }, { "fsync", op_fsync, { 5, 1, 8 } },
+	{ "fdatasync", op_fdatasync, { 3, 0, 8 } },
+	{ "fsync of a directory", op_fsync_dir, { 2, 1, 0 } }, { "sync", act_sync, { 1, 0, 0 } },
+	{ "tick", act_tick, { 4, 1, 2 } }, { "checkpoint", act_checkpoint, { 1, 0, 1 } },
+	{ "part of a checkpoint", act_checkpoint_some, { 3, 0, 12 } },
+	{ "write back", op_write_back, { 6, 0, 16 } }, { "remount", act_remount, { 1, 0, 1 } },
 };
 
 static void random_op(struct world *w)
@@ -328,19 +332,23 @@ static void random_op(struct world *w)
 	ops[i].fn(w);
 }
 
-void world_make_random(struct world *w, u64 seed, u32 nr_ops, enum world_temper temper)
+void world_make_random(struct world *w, u64 seed, u32 nr_ops, enum world_temper temper,
+		       enum world_sums sums)
 {
 	static const u32 block_bytes[] = { 4096, 4096, 16384, 65536 };
-	static const u32 max_files[] = { 20, 50 };
-	struct world_geo geo[] = {
-		{ block_bytes[seed % ARRAY_LEN(block_bytes)], 1536, FMT_JNL_MIN_SECTORS },
-		{ 4096, 4096, 3 * FMT_JNL_MIN_SECTORS },
+	static const u32 max_files[] = { 20, 50, 5 };
+	struct world_geo geo[WORLD_TEMPERS] = {
+		{ block_bytes[seed % ARRAY_LEN(block_bytes)], 1536, FMT_JNL_MIN_SECTORS, sums },
+		{ 4096, 4096, 3 * FMT_JNL_MIN_SECTORS, sums },
+		{ block_bytes[seed % ARRAY_LEN(block_bytes)], 1536, FMT_JNL_MIN_SECTORS, sums },
 	};
 
 	world_open(w, seed, &geo[temper], nr_ops);
 	w->temper = temper;
 	w->max_files = max_files[temper];
+	jnl_batch_max(temper != WORLD_LARGE_TXN && seed % 2 ? BATCH : 0);
 	while (w->op < nr_ops)
 		world_step(w, random_op);
+	jnl_batch_max(0);
 	world_crash(w);
 }

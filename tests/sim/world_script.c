@@ -292,7 +292,7 @@ const char *world_script_code(const struct world_script *s, char *buf)
 
 	for (unsigned i = 0; i < s->nr; i++)
 		at += sprintf(buf + at, "%s%u", i ? "." : "", s->step[i]);
-	sprintf(buf + at, "@%u", s->block_bytes);
+	sprintf(buf + at, "@%u%s", s->block_bytes, s->no_sums ? "n" : "");
 	return buf;
 }
 
@@ -311,6 +311,8 @@ int world_script_parse(const char *code, struct world_script *out)
 		code = end + 1;
 	} while (*end == '.');
 	out->block_bytes = *end == '@' ? (u32)strtoul(end + 1, &end, 10) : 0;
+	out->no_sums = *end == 'n';
+	end += out->no_sums;
 	return *end || !out->block_bytes ? -EINVAL : 0;
 }
 
@@ -338,7 +340,8 @@ static void checkpoint(struct world *w)
 
 void world_make_script(struct world *w, const struct world_script *s)
 {
-	struct world_geo geo = { s->block_bytes, 1024, FMT_JNL_MIN_SECTORS };
+	struct world_geo geo = { s->block_bytes, 1024, FMT_JNL_MIN_SECTORS,
+				 s->no_sums ? WORLD_NO_SUMS : WORLD_SUMS };
 	u64 seed = hash64(s, sizeof(*s));
 
 	world_open(w, seed, &geo, s->nr + 2);
