@@ -232,6 +232,8 @@ int blk_flush(struct blk_dev *dev);
  */
 u64 blk_flush_ticket(struct blk_dev *dev);
 int blk_flush_upto(struct blk_dev *dev, u64 ticket);
+/* Would that return 0 at once? */
+bool blk_flush_covers(struct blk_dev *dev, u64 ticket);
 
 /*
  * Flushes that have failed. Whatever was written but not yet covered when that number rose may be

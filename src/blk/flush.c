@@ -172,6 +172,17 @@ int blk_flush_upto(struct blk_dev *dev, u64 ticket)
 	return state;
 }
 
+bool blk_flush_covers(struct blk_dev *dev, u64 ticket)
+{
+	struct blk_flush *f = &dev->flush;
+	bool covered;
+
+	mutex_lock(&f->lock);
+	covered = ticket_state(f, ticket) == 0;
+	mutex_unlock(&f->lock);
+	return covered;
+}
+
 int blk_flush(struct blk_dev *dev)
 {
 	return blk_flush_upto(dev, blk_flush_ticket(dev));

@@ -67,6 +67,8 @@ bool inode_is_idle(const struct inode *ip)
 	const struct mapping *m = &ip->file.mapping;
 
 	return !__atomic_load_n(&ip->dirty, __ATOMIC_ACQUIRE) && !ip->lost_same &&
+	       (!ip->overwrite_ticket ||
+		ip->overwrite_failures == blk_flush_failures(ip->fs->dev)) &&
 	       !__atomic_load_n(&m->nr_dirty, __ATOMIC_ACQUIRE) &&
 	       !__atomic_load_n(&m->nr_lost, __ATOMIC_ACQUIRE) &&
 	       !__atomic_load_n(&m->nr_writeback, __ATOMIC_ACQUIRE) && TAILQ_EMPTY(&ip->done) &&

@@ -144,6 +144,8 @@ struct fs {
 	struct cond table_cond;     /* an inode is loaded, or gone */
 	struct inode **table;
 	u32 table_size, nr_inodes, nr_unused;
+	/* what inodes that left memory had not made durable (itable.c, rule 6) */
+	struct evicted { u64 sync_seq, unwritten_seq, ticket, failures; } evicted;
 	TAILQ_HEAD(, inode) unused;
 	struct known *known;        /* fs_remember counts (known.c) */
 	/* dirty inodes and the flusher (flusher.c) */

@@ -10,7 +10,8 @@
  *    that is not completed is completed first, and what is in the log is checkpointed first. So
  *    each sector is in one state at a time.
  * 2. A sector that became unwritten and stayed with its file (truncate) is written only when that
- *    is durable: until then its old checksum may come back.
+ *    is durable: until then its old checksum may come back. And not while a checkpoint is under way
+ *    that began before: it may still bring an old version from the log to its place.
  * 3. A write that fails leaves its sector bad on the disk, if it was announced; the cache has the
  *    data, and tries again.
  * 4. Without checksums, data that was logged once could come back over what is written in place: as
@@ -30,14 +31,14 @@ int file_read_logged(struct iomap_file *f, u64 disk, void *buf)
 /* ---- how ---- */
 
 /* Rule 2. */
-static bool unwritten_is_durable(struct inode *ip)
+static bool unwritten_is_settled(struct inode *ip)
 {
 	u64 seq;
 
 	mutex_lock(&ip->state);
 	seq = ip->unwritten_seq;
 	mutex_unlock(&ip->state);
-	return !seq || fs_omitted == FS_OMIT_UNWRITTEN || jnl_durable_seq(ip->fs->jnl) >= seq;
+	return !seq || fs_omitted == FS_OMIT_UNWRITTEN || jnl_is_settled(ip->fs->jnl, seq);
 }
 
 static enum iomap_how how_of(struct inode *ip, u32 entry)
@@ -71,7 +72,7 @@ int file_write_how(struct iomap_file *f, u64 disk, u32 nr, u8 *how)
 		how[i] = (u8)how_of(ip, entries[i]);
 		unwritten |= entries[i] == FMT_MAP_UNWRITTEN;
 	}
-	return unwritten && !unwritten_is_durable(ip) ? -EAGAIN : 0;
+	return unwritten && !unwritten_is_settled(ip) ? -EAGAIN : 0;
 }
 
 /* ---- settling ---- */

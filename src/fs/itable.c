@@ -13,6 +13,10 @@
  *  5. Deleting needs: no links, no references, not known outside. `dying` stays in the table until
  *     the item is gone, so nobody loads it in between; fs_iget() says -ESTALE.
  *
+ *  6. What an evicted inode had published or written need not be durable yet. Nobody remembers
+ *     which one it was, so whoever is loaded later answers for all of them (fs->evicted): its
+ *     fsync commits and flushes as far as the newest of them needs.
+ *
  * Locks: table_lock (RANK_INODE_TABLE), inside it dirty_lock or the lock of the known table.
  * Loading, deleting and dropping run without them.
  */
@@ -127,6 +131,34 @@ static bool take_alone(struct fs *fs, struct inode *ip, bool need_idle)
 	return alone;
 }
 
+/* Rule 6. table_lock held; the inode is alone and idle. */
+static void note_evicted(struct fs *fs, const struct inode *ip)
+{
+	struct evicted *e = &fs->evicted;
+
+	e->sync_seq = MAX(e->sync_seq, ip->sync_seq);
+	e->unwritten_seq = MAX(e->unwritten_seq, ip->unwritten_seq);
+	if (!ip->overwrite_ticket || blk_flush_covers(fs->dev, ip->overwrite_ticket))
+		return;
+	if (!e->ticket || blk_flush_covers(fs->dev, e->ticket))
+		e->failures = ip->overwrite_failures;
+	e->failures = MIN(e->failures, ip->overwrite_failures);
+	e->ticket = MAX(e->ticket, ip->overwrite_ticket);
+}
+
+/* table_lock held; nobody knows the inode yet. */
+static void answer_for_evicted(struct fs *fs, struct inode *ip)
+{
+	const struct evicted *e = &fs->evicted;
+
+	ip->sync_seq = ip->datasync_seq = e->sync_seq;
+	ip->unwritten_seq = e->unwritten_seq;
+	if (!e->ticket || blk_flush_covers(fs->dev, e->ticket))
+		return;
+	ip->overwrite_ticket = e->ticket;
+	ip->overwrite_failures = e->failures;
+}
+
 /* One unused inode out of the table, or NULL. Busy ones go to the end of the queue. */
 static struct inode *pick_victim(struct fs *fs)
 {
@@ -134,6 +166,7 @@ static struct inode *pick_victim(struct fs *fs)
 		struct inode *ip = TAILQ_FIRST(&fs->unused);
 
 		if (take_alone(fs, ip, true)) {
+			note_evicted(fs, ip);
 			lru_remove(fs, ip);
 			unlink_inode(fs, ip);
 			return ip;
@@ -282,6 +315,7 @@ static int finish_load(struct fs *fs, struct inode *ip, int error, struct inode 
 	ip->loading = false;
 	other = find(fs, ip->ino);
 	if (!error && other == ip) {
+		answer_for_evicted(fs, ip);
 		*out = ip;
 		ip = NULL;
 	} else {

@@ -370,8 +370,10 @@ static bool checkpoint_enter(struct jnl *j)
 	ours = !j->checkpointing;
 	while (j->checkpointing && !ours)
 		cond_wait(&j->cond, &j->lock);
-	if (ours)
+	if (ours) {
 		j->checkpointing = true;
+		j->checkpoint_seq = j->running->seq;
+	}
 	mutex_unlock(&j->lock);
 	return ours;
 }
@@ -380,7 +382,6 @@ static void checkpoint_leave(struct jnl *j)
 {
 	mutex_lock(&j->lock);
 	j->checkpointing = false;
-	j->nr_checkpoints++;
 	busy_release(j, &j->busy_snap);
 	cond_broadcast(&j->cond);
 	mutex_unlock(&j->lock);
