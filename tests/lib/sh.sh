@@ -162,22 +162,30 @@ daemon_ended()
 	! kill -0 "$1" 2>/dev/null
 }
 
-mounted_or_ended()
+# How many daemons of a mount point have said that they are there.
+ups_of()
 {
-	is_mounted "$1" || daemon_ended "$2"
+	grep -c '^foliofs: mounted on ' "$1.log"
 }
 
-# mount_fs IMAGE MOUNTPOINT [OPTION...]: true once the mount answers. The daemon's messages are in
-# MOUNTPOINT.log.
+up_or_ended()
+{
+	[ "$(ups_of "$1")" -gt "$3" ] || daemon_ended "$2"
+}
+
+# mount_fs IMAGE MOUNTPOINT [OPTION...]: true once the mount answers and all is set up (a daemon in the
+# foreground answers a little before that). Its messages are in MOUNTPOINT.log.
 mount_fs()
 {
-	local image=$1 mnt=$2 pid
+	local image=$1 mnt=$2 pid ups
 	shift 2
 	mkdir -p "$mnt"
+	: >>"$mnt.log"
+	ups=$(ups_of "$mnt")
 	"$FOLIOFS" -f "$image" "$mnt" "$@" >>"$mnt.log" 2>&1 </dev/null &
 	pid=$!
 	T_PIDS[$mnt]=$pid
-	wait_until 60 mounted_or_ended "$mnt" $pid
+	wait_until 60 up_or_ended "$mnt" $pid "$ups"
 	if is_mounted "$mnt" && timeout 60 stat "$mnt" >/dev/null; then
 		return 0
 	fi
