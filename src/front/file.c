@@ -98,6 +98,8 @@ int file_open(struct front *fr, struct inode *ip, bool writer, struct front_file
 		f->counted = true;
 	}
 	f->ip = ip;
+	f->writer = writer;
+	f->error_cursor = fs_error_cursor(ip);
 	f->caps_gen = UINT64_MAX;
 	f->ra.max_sectors = (u32)(fr->opts.readahead >> SECTOR_SHIFT);
 	mutex_lock(&files_lock);

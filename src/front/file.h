@@ -18,6 +18,7 @@ struct front_file {
 	u32 ra_busy;             /* atomic flag */
 	u32 error_cursor;        /* write errors told so far through this file */
 	bool direct;             /* opened past the kernel's cache */
+	bool writer;
 	bool counted;            /* among the writers of its inode */
 	u64 caps_gen;            /* front->caps_gen when the inode was seen without capabilities */
 };

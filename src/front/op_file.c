@@ -230,8 +230,8 @@ int op_write(struct req *rq)
 }
 
 /*
- * close(2): an error of writes made before, told once to each open file. ENOSYS: the kernel does
- * not ask again.
+ * close(2): an error of writes made before, told once to each file that is open for writing.
+ * ENOSYS: the kernel does not ask again.
  */
 int op_flush(struct req *rq)
 {
@@ -243,7 +243,7 @@ int op_flush(struct req *rq)
 	if (rq->front->kernel_cache && writes_are_well())
 		return -ENOSYS;
 	f = file_of(in->fh);
-	return fs_flush(f->ip, &f->error_cursor);
+	return f->writer ? fs_flush(f->ip, &f->error_cursor) : 0;
 }
 
 int op_fsync(struct req *rq)

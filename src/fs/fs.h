@@ -257,7 +257,12 @@ int fs_fsync(struct inode *ip, bool datasync);                   /* files and di
  */
 ssize_t fs_copy_range(struct inode *src, u64 spos, struct inode *dst, u64 dpos, u64 len,
 		      unsigned flags);
-/* What close should tell: a write error not reported yet through this cursor. */
+/*
+ * What close should tell: a write error that stands and was not reported yet through this cursor.
+ * Once everything is written there is none. A cursor begins as fs_error_cursor() when the file is
+ * opened: an error that stands then will be told through it, too.
+ */
+u32 fs_error_cursor(const struct inode *ip);
 int fs_flush(struct inode *ip, u32 *error_cursor);
 s64 fs_seek(struct inode *ip, u64 pos, int whence);
 /* Drop clean cached data of an inode or (NULL) of all. Returns bytes. */

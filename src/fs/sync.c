@@ -118,6 +118,14 @@ int fs_fsync(struct inode *ip, bool datasync)
 	return r || !data ? r : inode_flush_overwrites(ip);
 }
 
+u32 fs_error_cursor(const struct inode *ip)
+{
+	const struct mapping *m = &ip->file.mapping;
+	u32 seq = __atomic_load_n(&m->error_seq, __ATOMIC_ACQUIRE);
+
+	return __atomic_load_n(&m->error, __ATOMIC_ACQUIRE) ? seq - 1 : seq;
+}
+
 int fs_flush(struct inode *ip, u32 *error_cursor)
 {
 	const struct mapping *m = &ip->file.mapping;
@@ -131,7 +139,7 @@ int fs_flush(struct inode *ip, u32 *error_cursor)
 	if (seq == *error_cursor)
 		return 0;
 	*error_cursor = seq;
-	return error ? error : -EIO;
+	return error;
 }
 
 /* ---- all of them ---- */

@@ -115,11 +115,12 @@ END_TEST
 START_TEST(a_write_error_is_told_by_every_fsync_until_the_data_is_written)
 {
 	struct inode *f;
-	u32 cursor = 0;
+	u32 cursor, later, after;
 	u8 byte = 0;
 
 	begin("ram:64M");
 	f = make(b.root, "f", S_IFREG | 0644);
+	cursor = fs_error_cursor(f);
 	memset(data, 'd', sizeof(data));
 	ck_assert_int_eq(fs_write(f, 0, data, sizeof(data), 0), sizeof(data));
 	OK(fs_flush(f, &cursor));
@@ -129,10 +130,17 @@ START_TEST(a_write_error_is_told_by_every_fsync_until_the_data_is_written)
 	FAILS(fs_fsync(f, true), EIO);
 	FAILS(fs_flush(f, &cursor), EIO);
 	OK(fs_flush(f, &cursor));
+	/* Who opens the file now is told, too, but not once all is written. */
+	later = after = fs_error_cursor(f);
+	FAILS(fs_flush(f, &later), EIO);
+	OK(fs_flush(f, &later));
 	ck_assert_int_eq(fs_read(f, 77777, &byte, 1, NULL), 1);
 	ck_assert_int_eq(byte, 'd');
 	fail_op = -1;
 	OK(fs_fsync(f, false));
+	OK(fs_flush(f, &after));
+	after = fs_error_cursor(f);
+	OK(fs_flush(f, &after));
 	fs_iput(f);
 	box_remount(&b, true);
 	f = get(b.root, "f");
