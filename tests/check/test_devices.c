@@ -6,6 +6,7 @@
 #include "check_main.h"
 
 #include <string.h>
+#include <unistd.h>
 
 #include "../format/bits.h"
 #include "base/err.h"
@@ -116,6 +117,36 @@ START_TEST(without_room_on_the_host_the_old_contents_are_kept)
 	ck_assert_int_eq(check_state(dev, &st), 0);
 	ck_assert_str_eq(st.geo.label, "keep");
 	blk_close(dev);
+}
+END_TEST
+
+static u64 log_written;          /* sectors */
+
+static int no_preallocation(void *arg, const struct blk_fault *f)
+{
+	(void)arg;
+	if (f->op == BLK_FAULT_WRITE && f->kind == BLK_LOG)
+		log_written += f->nr;
+	return f->op == BLK_FAULT_PREALLOC ? -EOPNOTSUPP : 0;
+}
+
+/* Else a log without room would hold up every fsync. */
+START_TEST(on_a_host_that_cannot_preallocate_all_of_the_log_is_written)
+{
+	struct fs_format_opts o = { .jnl_sectors = 3000 };
+	const char *path = "nopreallocation.img";
+	struct blk_dev *dev;
+	FILE *f = fopen(path, "w");
+
+	ck_assert(f && !ftruncate(fileno(f), 64 << 20) && !fclose(f));
+	ck_assert_int_eq(blk_open(path, BLK_RDWR, NULL, &dev), 0);
+	blk_fault_set(dev, no_preallocation, NULL);
+	ck_assert_int_eq(fs_format(dev, &o, NULL), 0);
+	blk_fault_set(dev, NULL, NULL);
+	ck_assert_uint_ge(log_written, 3000);
+	ck_assert_uint_eq(checked(dev).problems, 0);
+	blk_close(dev);
+	unlink(path);
 }
 END_TEST
 
@@ -346,6 +377,7 @@ int main(void)
 	check_add(s, what_was_asked_for_is_in_the_superblock);
 	check_add(s, a_plan_that_fails_changes_nothing);
 	check_add(s, without_room_on_the_host_the_old_contents_are_kept);
+	check_add(s, on_a_host_that_cannot_preallocate_all_of_the_log_is_written);
 	check_add(s, formatting_that_breaks_off_leaves_no_superblock_that_is_believed);
 	check_add(s, an_empty_device_holds_no_file_system);
 	check_add(s, a_damaged_superblock_is_replaced_by_a_copy);
