@@ -103,6 +103,18 @@ static int copy_some(struct copy *c)
 	return r && c->len == was ? r : 1;
 }
 
+/* A hole at the end makes the target longer; without that *len bytes of it are left. */
+static int end_with_hole(const struct copy *c, u64 *len)
+{
+	u64 size = inode_size(c->dst), missing = c->dpos > size ? c->dpos - size : 0;
+	int r = missing ? fs_truncate(c->dst, c->dpos) : 0;
+
+	if (!r || missing >= *len)
+		return r;
+	*len -= missing;
+	return 0;
+}
+
 static bool overlap(const struct copy *c, u64 len)
 {
 	return c->src == c->dst && c->spos < c->dpos + len && c->dpos < c->spos + len;
@@ -130,8 +142,8 @@ ssize_t fs_copy_range(struct inode *src, u64 spos, struct inode *dst, u64 dpos, 
 	while (c.len && (r = copy_some(&c)) > 0)
 		;
 	len -= c.len;
-	if (len && c.dpos > inode_size(dst))
-		r = fs_truncate(dst, c.dpos);
+	/* What was copied counts, whatever came then. */
+	r = len ? end_with_hole(&c, &len) : r;
 	if (len && r >= 0 && (flags & sync))
 		r = fs_fsync(dst, !(flags & FS_WRITE_SYNC));
 	return len && r >= 0 ? (ssize_t)len : r;

@@ -8,6 +8,8 @@
  * 3. ZERO_RANGE frees whole blocks and allocates others: a sector that was written and becomes
  *    unwritten may take new content only when that is durable, and freed space obeys this
  *    anyway (it is busy).
+ * 4. ZERO_RANGE gives holes their space first: without space for them nothing has happened. What
+ *    it frees after that is enough to be placed again, unless others take it at that moment.
  */
 #include <stdlib.h>
 #include <linux/falloc.h>
@@ -177,8 +179,11 @@ static int punch(struct inode *ip, u64 pos, u64 len, u64 *first, u64 *last)
 static int zero_range(struct inode *ip, bool keep_size, u64 pos, u64 len)
 {
 	u64 first, last;
-	int r = punch(ip, pos, len, &first, &last);
+	/* Rule 4. */
+	int r = preallocate(ip, true, pos, len);
 
+	if (!r)
+		r = punch(ip, pos, len, &first, &last);
 	return r ? r : preallocate(ip, keep_size, pos, len);
 }
 
