@@ -180,8 +180,12 @@ static struct inode *pick_victim(struct fs *fs)
 
 static void delete_inode(struct fs *fs, struct inode *ip)
 {
-	/* Data in the item, in memory and on the disk: there is nothing else. */
-	bool placed = S_ISREG(fs_mode(ip)) && !(ip->inl && ip->inl_on_disk);
+	/*
+	 * Data in the item, in memory and on the disk: there is nothing else, unless a crash came
+	 * between getting a place and being written there.
+	 */
+	bool placed = S_ISREG(fs_mode(ip)) &&
+		      !(ip->inl && ip->inl_on_disk && ip->attr.sectors == 0);
 	struct work before = work_begin(WORK_ORPHAN, ip->ino);
 	int r = 0;
 

@@ -228,6 +228,32 @@ START_TEST(deleting_a_large_file_gives_all_its_space_back)
 }
 END_TEST
 
+/* The crash comes when the file has left its item, got a place, and was not yet written there. */
+START_TEST(deleting_a_file_that_a_crash_put_back_into_its_item_frees_its_space)
+{
+	struct inode *f;
+	u64 before;
+
+	begin();
+	f = make(b.root, "f", S_IFREG | 0644);
+	ck_assert_int_eq(fs_write(f, 0, data, 1000, 0), 1000);
+	before = nr_free();
+	ck_assert_int_eq(fs_write(f, 1000, data, 5000, 0), 5000);
+	OK(iomap_writeback(&f->file, 0, INT64_MAX, IOMAP_WB_WAIT, 0, NULL));
+	OK(jnl_commit(b.fs->jnl, jnl_newest_seq(b.fs->jnl)));
+	fs_iput(f);
+	box_remount(&b, true);
+	f = get(b.root, "f");
+	ck_assert_uint_eq(fs_size(f), 1000);
+	ck_assert_uint_eq(census().extents, 1);
+	fs_iput(f);
+	OK(unlink_name(b.root, "f"));
+	ck_assert_uint_eq(census().extents, 0);
+	ck_assert_uint_ge(nr_free(), before);
+	box_close(&b);
+}
+END_TEST
+
 START_TEST(delete_outranks_truncate)
 {
 	struct inode *f;
@@ -314,6 +340,7 @@ int main(void)
 	check_add(s, unmounting_deletes_what_only_the_outside_knew);
 	check_add(s, a_mount_after_a_crash_deletes_orphans_and_gives_their_space_back);
 	check_add(s, deleting_a_large_file_gives_all_its_space_back);
+	check_add(s, deleting_a_file_that_a_crash_put_back_into_its_item_frees_its_space);
 	check_add(s, delete_outranks_truncate);
 	check_add(s, a_removed_directory_that_is_open_ends_with_its_user);
 	check_add(s, counts_add_up_for_many_numbers);
