@@ -278,22 +278,15 @@ static bool claim(struct check *c, u64 disk, u64 nr)
 }
 
 /* False: the extent is to go. */
-static bool extent_self(struct pass *p, struct fmt_key k, u64 disk, u32 nr)
+static bool extent_self(struct pass *p, struct fmt_key k, u32 nr)
 {
-	u64 align = p->c->geo.block_sectors;
-	bool whole = IS_ALIGNED(k.b | disk | nr, align);
-	bool overlaps = p->prev.a == k.a && k.b < p->prev_end;
-
-	if (!whole)
-		report_fix(p->c, CHECK_EXTENT, remove_item(p, k),
-			   "inode %" PRIu64 ": extent at file sector %" PRIu64 ", disk %" PRIu64
-			   ", length %" PRIu32 " is not of whole blocks", k.a, k.b, disk, nr);
-	else if (overlaps)
+	if (p->prev.a == k.a && k.b < p->prev_end) {
 		report_fix(p->c, CHECK_EXTENT, remove_item(p, k),
 			   "inode %" PRIu64 ": two extents for file sector %" PRIu64, k.a, k.b);
-	if (!overlaps)
-		p->prev_end = k.b + nr;
-	return whole && !overlaps;
+		return false;
+	}
+	p->prev_end = k.b + nr;
+	return true;
 }
 
 /* Other file data: both keep what they have. Metadata (false): what is there was never this
@@ -365,7 +358,7 @@ static void extent_item(struct pass *p, struct fmt_key k, const struct fmt_exten
 
 	if (p->missing != k.a)
 		missing_file(p);
-	stays = extent_self(p, k, disk, nr);
+	stays = extent_self(p, k, nr);
 	if (bitmap_all_clear(p->c->used, disk, nr) || (stays && extent_shared(p, k, disk, nr)))
 		extent_data(p->c, k, rec, disk, nr);
 	claim(p->c, disk, nr);

@@ -25,9 +25,10 @@ struct clone {
 static int alloc_body(struct view *v, void *arg)
 {
 	struct clone *c = arg;
+	struct space_want w = { .nr = c->nr, .min = c->nr, .parts = true };
 	u32 got;
 
-	return space_alloc(v, fs_space(c->rp->fs), 0, c->nr, c->nr, false, &c->to, &got);
+	return space_alloc(v, fs_space(c->rp->fs), &w, &c->to, &got);
 }
 
 static int copy(struct clone *c)

@@ -30,11 +30,9 @@ static u64 dir_size(u64 entries)
  */
 static u64 blocks_512(const struct inode *ip, u64 size)
 {
-	u64 delayed = ip->delalloc_blocks * ip->fs->geo.block_sectors;
-
 	if (ip->inl)
 		return DIV_ROUND_UP(size, 512u);
-	return (ip->attr.sectors + delayed) * (SECTOR_SIZE / 512);
+	return (ip->attr.sectors + ip->delalloc_sectors) * (SECTOR_SIZE / 512);
 }
 
 void fs_getattr(struct inode *ip, struct stat *out)

@@ -2,11 +2,12 @@
  * Delayed allocation: ranges of a file that have space reserved and no place, and giving them
  * one.
  *
- * 1. Ranges are block-aligned, disjoint, and neighbours are joined; where a range is, the
- *    extent tree has a hole.
+ * 1. Ranges are disjoint, and neighbours are joined; where a range is, the extent tree has a hole.
+ *    Blocks play no role here: map_reserve() says how much of a hole becomes delayed, and
+ *    extent_place_in() how it is laid out.
  * 2. Reserved for an inode: all sectors of its ranges, and a share for the tree nodes that
- *    mapping them may need: one sector a range and one for each SHARE_BLOCKS blocks. (A leaf of
- *    16 KiB holds at least 200 extents, so 64 blocks in 64 extents need far less than the 1 + 1
+ *    mapping them may need: one sector a range and one for each SHARE_SECTORS. (A leaf of
+ *    16 KiB holds at least 200 extents, so 64 sectors in 64 extents need far less than the 1 + 1
  *    sectors.)
  * 3. A range gets its place in one handle: space, extents, and its end as a delayed range are
  *    published together. `place` keeps truncate and other allocators away meanwhile; writers
@@ -19,7 +20,7 @@
 #include "base/err.h"
 #include "fs/file_priv.h"
 
-#define SHARE_BLOCKS 64u
+#define SHARE_SECTORS 64u
 /* One run of space at most: half a group. */
 #define ALLOC_SECTORS_MAX (FMT_GROUP_SECTORS / 2)
 
@@ -30,9 +31,9 @@ static int delalloc_cmp(const struct delalloc *x, const struct delalloc *y)
 
 RB_GENERATE_INTERNAL(delalloc_tree, delalloc, node, delalloc_cmp, static UNUSED)
 
-static u64 share_for(u64 ranges, u64 blocks)
+static u64 share_for(u64 ranges, u64 sectors)
 {
-	return ranges ? ranges + blocks / SHARE_BLOCKS : 0;
+	return ranges ? ranges + sectors / SHARE_SECTORS : 0;
 }
 
 struct delalloc *delalloc_first(struct inode *ip, u64 sector)
@@ -58,7 +59,7 @@ static void insert(struct inode *ip, struct delalloc *d)
 {
 	struct delalloc *prev, *next;
 
-	ip->delalloc_blocks += (d->end - d->start) / file_block(ip);
+	ip->delalloc_sectors += d->end - d->start;
 	RB_INSERT(delalloc_tree, &ip->delalloc, d);
 	ip->delalloc_ranges++;
 	prev = RB_PREV(delalloc_tree, &ip->delalloc, d);
@@ -80,14 +81,12 @@ static void insert(struct inode *ip, struct delalloc *d)
 int delalloc_reserve(struct inode *ip, u64 start, u64 end)
 {
 	struct space *sp = ip->fs->space;
-	u64 blocks = (end - start) / file_block(ip), more;
+	u64 more = 1 + (end - start) / SHARE_SECTORS + 1;  /* one range more, whatever joins */
 	struct delalloc *d = malloc(sizeof(*d));
 	int r;
 
 	if (!d)
 		return -ENOMEM;
-	/* One range more at most, whatever joins. */
-	more = 1 + blocks / SHARE_BLOCKS + 1;
 	r = space_reserve(sp, end - start + more);
 	if (r) {
 		free(d);
@@ -100,7 +99,7 @@ int delalloc_reserve(struct inode *ip, u64 start, u64 end)
 	ip->delalloc_share += more;
 	/* What joining saved goes back. */
 	more = ip->delalloc_share - MIN(ip->delalloc_share,
-					share_for(ip->delalloc_ranges, ip->delalloc_blocks));
+					share_for(ip->delalloc_ranges, ip->delalloc_sectors));
 	ip->delalloc_share -= more;
 	file_map_changed(ip);
 	mutex_unlock(&ip->state);
@@ -131,7 +130,7 @@ static u64 cut(struct inode *ip, struct delalloc *d, u64 start, u64 end, struct 
 		ip->delalloc_ranges--;
 		free(d);
 	}
-	ip->delalloc_blocks -= (to - from) / file_block(ip);
+	ip->delalloc_sectors -= to - from;
 	return to - from;
 }
 
@@ -146,7 +145,7 @@ u64 delalloc_remove(struct inode *ip, u64 start, u64 end, bool placed, struct de
 	 * A split may want more than there is: then the share stays short by one until the next
 	 * change.
 	 */
-	share = share_for(ip->delalloc_ranges, ip->delalloc_blocks);
+	share = share_for(ip->delalloc_ranges, ip->delalloc_sectors);
 	share = ip->delalloc_share - MIN(ip->delalloc_share, share);
 	ip->delalloc_share -= share;
 	if (sectors)
@@ -158,11 +157,8 @@ u64 delalloc_remove(struct inode *ip, u64 start, u64 end, bool placed, struct de
 
 struct allocate {
 	struct inode_edit edit;
-	u64 sector;
-	u32 want;               /* sectors */
-	u32 nr;                 /* got */
+	struct extent_place place;
 	u64 give_back;
-	bool was_inline;
 	struct delalloc *spare;
 };
 
@@ -172,9 +168,10 @@ static void allocate_published(void *arg, u64 seq UNUSED)
 	struct inode *ip = a->edit.ip;
 
 	mutex_lock(&ip->state);
-	a->give_back = delalloc_remove(ip, a->sector, a->sector + a->nr, true, &a->spare);
+	a->give_back = delalloc_remove(ip, a->place.sector, a->place.sector + a->place.nr, true,
+				       &a->spare);
 	file_map_changed(ip);
-	if (a->was_inline)
+	if (a->place.was_inline)
 		ip->inl_on_disk = false;
 	mutex_unlock(&ip->state);
 }
@@ -186,7 +183,7 @@ static int allocate_body(struct view *v, void *arg)
 	int r;
 
 	inode_edit_begin(&a->edit, ip);
-	r = extent_place_in(v, &a->edit, a->sector, a->want, &a->nr, &a->was_inline);
+	r = extent_place_in(v, &a->edit, &a->place);
 	return r ? r : view_on_publish(v, allocate_published, a);
 }
 
@@ -194,20 +191,20 @@ static int allocate_body(struct view *v, void *arg)
  * The first delayed range of [start, end) sectors gets a place, perhaps only its beginning.
  * -ENOENT: there is none.
  */
-static int allocate_one(struct inode *ip, u64 start, u64 end)
+static int allocate_one(struct inode *ip, u64 start, u64 end, bool parts)
 {
-	struct allocate a = { .edit.ip = ip };
+	struct allocate a = { .edit.ip = ip, .place.parts = parts };
 	struct delalloc *d;
 	int r;
 
 	mutex_lock(&ip->state);
 	d = delalloc_first(ip, start);
 	if (d && d->start < end) {
-		a.sector = d->start;
-		a.want = (u32)MIN(d->end - d->start, (u64)ALLOC_SECTORS_MAX);
+		a.place.sector = d->start;
+		a.place.want = (u32)MIN(d->end - d->start, (u64)ALLOC_SECTORS_MAX);
 	}
 	mutex_unlock(&ip->state);
-	if (!a.want)
+	if (!a.place.want)
 		return -ENOENT;
 	a.spare = malloc(sizeof(*a.spare));
 	if (!a.spare)
@@ -227,7 +224,7 @@ int file_allocate(struct iomap_file *f, u64 start, u64 end)
 
 	do {
 		mutex_lock(&ip->place);
-		r = allocate_one(ip, start >> SECTOR_SHIFT, bytes_to_sectors_up(end));
+		r = allocate_one(ip, start >> SECTOR_SHIFT, bytes_to_sectors_up(end), tries > 0);
 		mutex_unlock(&ip->place);
 	} while (!r || file_space_wait(ip->fs, r, &tries));
 	return r == -ENOENT ? 0 : r;

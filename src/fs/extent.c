@@ -1,12 +1,18 @@
 /*
  * Extents: where a file's blocks are, and the mapping operations that iomap asks.
  *
- * 1. Extents of a file do not overlap, are multiples of the block in place and length, and
- *    never overlap a delayed range.
+ * 1. Extents of a file are runs of sectors. They do not overlap, and never overlap a delayed range.
+ *    That most of them are whole blocks is how they are placed, and nothing relies on it.
  * 2. Two extents that touch in the file and on the disk are one (up to EXTENT_NR_MAX).
  * 3. A delayed range is looked for before the tree: allocation publishes the extent and takes
  *    the range away in one step, so a sector that has space is found in one of the two.
  * 4. A mapping's cookie is map_seq as it was before the lookup.
+ * 5. A write to a hole takes whole blocks of the file. But a file that ends in its first block gets
+ *    the sectors that it needs: at first just those that are written; later, so that it does not
+ *    come to lie in single sectors, those and what is left of a piece of the block. Pieces are
+ *    sectors 0, 1, 2, 3, then two of every power of two: 4-5, 6-7, 8-11, 12-15, 16-23, ... So
+ *    a file of one block is in no more than 8 extents at 64 KiB and 18 at 2 MiB however it was
+ *    written, and takes up less than 1.5 times its size.
  *
  * What the tree says is not trusted: an extent that is empty or leaves the device is a
  * corruption.
@@ -125,21 +131,33 @@ int extent_insert_in(struct view *v, u64 ino, u64 sector, u64 disk, u32 nr)
 	return ext_set(v, ino, &new);
 }
 
-int extent_place_in(struct view *v, struct inode_edit *e, u64 sector, u32 want, u32 *nr,
-		    bool *was_inline)
+/* How much of what is wanted is laid out as one: whole blocks, or a part of one. */
+static u32 place_size(const struct inode *ip, u64 sector, u32 want)
+{
+	u32 block = file_block(ip), in_block = (u32)(sector % block);
+
+	if (in_block == 0 && want >= block)
+		return ALIGN_DOWN(want, block);
+	return MIN(want, block - in_block);
+}
+
+int extent_place_in(struct view *v, struct inode_edit *e, struct extent_place *p)
 {
 	struct inode *ip = e->ip;
-	u64 goal, disk;
-	int r = extent_goal_in(v, ip->ino, sector, &goal);
+	struct space_want w = {
+		.nr = place_size(ip, p->sector, p->want), .reserved = true, .parts = p->parts,
+	};
+	u64 disk;
+	int r = extent_goal_in(v, ip->ino, p->sector, &w.goal);
 
 	if (!r)
-		r = space_alloc(v, ip->fs->space, goal, file_block(ip), want, true, &disk, nr);
+		r = space_alloc(v, ip->fs->space, &w, &disk, &p->nr);
 	if (!r)
-		r = extent_insert_in(v, ip->ino, sector, disk, *nr);
+		r = extent_insert_in(v, ip->ino, p->sector, disk, p->nr);
 	if (r)
 		return r;
-	e->attr.sectors += *nr;
-	r = inline_clear_empty_in(v, e, was_inline);
+	e->attr.sectors += p->nr;
+	r = inline_clear_empty_in(v, e, &p->was_inline);
 	return r ? r : inode_edit_end(v, e);
 }
 
@@ -307,20 +325,70 @@ static void make_space(struct inode *ip)
 	file_space_wait(ip->fs, -ENOSPC, &tries);
 }
 
+/* Rule 5: half the largest power of two up to the sector. */
+static u64 grain_at(u64 sector)
+{
+	return sector < 4 ? 1 : (u64)1 << (ilog2(sector) - 1);
+}
+
+/* Rule 5: what a write of [*from, *to) takes, if it is a hole. */
+static void reserve_round(struct inode *ip, u64 *from, u64 *to)
+{
+	u64 block = file_block(ip), size = bytes_to_sectors_up(inode_size(ip));
+	bool placed;
+
+	if (MAX(size, *to) > block) {
+		*from = ALIGN_DOWN(*from, block);
+		*to = ALIGN_UP(*to, block);
+		return;
+	}
+	mutex_lock(&ip->state);
+	placed = ip->attr.sectors > 0;
+	mutex_unlock(&ip->state);
+	if (placed) {
+		*to = ALIGN_UP(*to, grain_at(*to - 1));
+		*from = ALIGN_DOWN(*from, grain_at(*from));
+	}
+}
+
+/* Where the hole around `sector` begins, or `from` if that is in it, too. */
+static int hole_begin(struct inode *ip, u64 from, u64 sector, u64 *out)
+{
+	while (from < sector) {
+		struct iomap m;
+		u64 end;
+		int r = map_look(ip, from, &m);
+
+		if (r)
+			return r;
+		end = (m.offset + m.length) >> SECTOR_SHIFT;
+		if (m.type == IOMAP_HOLE && end > sector)
+			break;
+		from = MIN(end, sector);
+	}
+	*out = from;
+	return 0;
+}
+
 /* A hole to be written: as much of it as there is space for becomes delayed. */
 static int map_reserve(struct inode *ip, const struct iomap *hole, u64 sector, u64 end)
 {
-	u64 block = file_block(ip), limit = (hole->offset + hole->length) >> SECTOR_SHIFT;
-	u64 from = ALIGN_DOWN(sector, block), to = MIN(ALIGN_UP(end, block), limit);
-	int r = delalloc_reserve(ip, from, to);
+	u64 limit = (hole->offset + hole->length) >> SECTOR_SHIFT;
+	u64 from = sector, to = end = MIN(end, limit);
+	int r;
 
+	reserve_round(ip, &from, &to);
+	to = MIN(to, limit);
+	r = hole_begin(ip, from, sector, &from);
+	if (!r)
+		r = delalloc_reserve(ip, from, to);
 	if (r != -ENOSPC)
 		return r;
 	make_space(ip);
 	r = delalloc_reserve(ip, from, to);
-	while (r == -ENOSPC && to - from > block) {
-		to = from + ALIGN_UP((to - from) / 2, block);
-		r = delalloc_reserve(ip, from, to);
+	while (r == -ENOSPC && end > sector) {
+		r = delalloc_reserve(ip, sector, end);
+		end = sector + (end - sector) / 2;
 	}
 	return r;
 }

@@ -19,9 +19,7 @@
 
 struct place {
 	struct inode_edit edit;
-	u64 sector;
-	u32 want, nr;
-	bool was_inline;
+	struct extent_place at;
 };
 
 static void place_published(void *arg, u64 seq)
@@ -31,7 +29,7 @@ static void place_published(void *arg, u64 seq)
 
 	mutex_lock(&ip->state);
 	file_map_changed(ip);
-	if (a->was_inline)
+	if (a->at.was_inline)
 		ip->inl_on_disk = false;
 	ip->sync_seq = MAX(ip->sync_seq, seq);
 	ip->datasync_seq = MAX(ip->datasync_seq, seq);
@@ -45,7 +43,7 @@ static int place_body(struct view *v, void *arg)
 	int r;
 
 	inode_edit_begin(&a->edit, ip);
-	r = extent_place_in(v, &a->edit, a->sector, a->want, &a->nr, &a->was_inline);
+	r = extent_place_in(v, &a->edit, &a->at);
 	return r ? r : view_on_publish(v, place_published, a);
 }
 
@@ -53,27 +51,24 @@ static int place_body(struct view *v, void *arg)
  * One extent at the beginning of a hole; *nr sectors were placed. It is reserved first, as
  * others' space is.
  */
-static int place_some(struct inode *ip, u64 sector, u64 want, u32 *nr)
+static int place_some(struct inode *ip, u64 sector, u64 want, bool parts, u32 *nr)
 {
-	struct place a = { .edit.ip = ip, .sector = sector };
+	struct place a = { .edit.ip = ip, .at = { .sector = sector, .parts = parts } };
 	struct space *sp = ip->fs->space;
-	u64 promise;
-	int r;
+	u64 block = file_block(ip), promise = MIN(want, (u64)FMT_GROUP_SECTORS / 2);
+	int r = space_reserve(sp, promise);
 
-	a.want = (u32)MIN(want, (u64)FMT_GROUP_SECTORS / 2);
-	promise = a.want;
-	r = space_reserve(sp, promise);
-	while (r == -ENOSPC && promise > file_block(ip)) {
-		promise = ALIGN_UP(promise / 2, (u64)file_block(ip));
+	while (r == -ENOSPC && promise > 1) {
+		promise = promise > block ? ALIGN_UP(promise / 2, block) : promise / 2;
 		r = space_reserve(sp, promise);
 	}
 	if (r)
 		return r;
-	a.want = (u32)promise;
+	a.at.want = (u32)promise;
 	r = jnl_run(ip->fs->jnl, SPACE_CREDITS_ALLOC + 3 * BTREE_CREDITS, place_body, &a, NULL);
-	space_unreserve(sp, r ? promise : promise - a.nr);
+	space_unreserve(sp, r ? promise : promise - a.at.nr);
 	if (!r)
-		*nr = a.nr;
+		*nr = a.at.nr;
 	return r;
 }
 
@@ -85,7 +80,7 @@ static int place_hole(struct inode *ip, u64 start, u64 end)
 
 	while (start < end) {
 		mutex_lock(&ip->place);
-		r = place_some(ip, start, end - start, &nr);
+		r = place_some(ip, start, end - start, tries > 0, &nr);
 		mutex_unlock(&ip->place);
 		if (!r)
 			start += nr;

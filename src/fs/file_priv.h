@@ -47,11 +47,20 @@ int extent_goal_in(struct view *v, u64 ino, u64 sector, u64 *goal);
 int extent_insert_in(struct view *v, u64 ino, u64 sector, u64 disk, u32 nr);
 /*
  * Reserved space for up to `want` sectors of the file from `sector` on: found, inserted as an
- * extent, counted in the item, which is stored (and stops being inline if it was empty). *nr is
- * what it got.
+ * extent, counted in the item, which is stored (and stops being inline if it was empty).
+ *
+ * Blocks of the file that are wanted whole get whole blocks; a part of one, at the beginning or
+ * the end of what is wanted, gets a fragment of its own.
  */
-int extent_place_in(struct view *v, struct inode_edit *e, u64 sector, u32 want, u32 *nr,
-		    bool *was_inline);
+struct extent_place {
+	u64 sector;
+	u32 want;
+	bool parts;             /* as in struct space_want: set when -ENOSPC was waited for */
+	/* out */
+	u32 nr;                 /* sectors that it got */
+	bool was_inline;
+};
+int extent_place_in(struct view *v, struct inode_edit *e, struct extent_place *p);
 /*
  * Frees space of [from, to), the end first, within one handle: *freed sectors, *finished if
  * nothing is left.
@@ -69,7 +78,7 @@ bool file_space_wait(struct fs *fs, int error, unsigned *tries);
 /* ---- delalloc.c ---- */
 /* The first delayed range that ends behind the sector. state held. */
 struct delalloc *delalloc_first(struct inode *ip, u64 sector);
-/* A block-aligned hole becomes delayed: reserves. Inode lock exclusive. -ENOSPC, -ENOMEM */
+/* A hole becomes delayed: reserves. Inode lock exclusive. -ENOSPC, -ENOMEM */
 int delalloc_reserve(struct inode *ip, u64 start, u64 end);
 /*
  * Takes [start, end) out. state held. Returns the sectors of reservation that the caller must
@@ -148,11 +157,10 @@ int inline_resize(struct inode *ip, u64 size);
 int file_before_growth(struct inode *ip);
 /* Sets a larger size, durable with the inode's transactions. Inode lock exclusive. */
 int file_grow(struct inode *ip, u64 size);
-/* Extents for the holes of [start, end) sectors (whole blocks). Inode lock exclusive. */
+/* Extents for the holes of [start, end) sectors. Inode lock exclusive. */
 int file_place_blocks(struct inode *ip, u64 start, u64 end);
 /*
- * Frees [start, end) sectors of the file: cache, delayed ranges, extents; whole blocks. Inode
- * lock exclusive.
+ * Frees [start, end) sectors of the file: cache, delayed ranges, extents. Inode lock exclusive.
  */
 int file_drop_blocks(struct inode *ip, u64 start, u64 end);
 int file_may_write(struct inode *ip);   /* kind of inode, read-only; lock not needed */

@@ -301,7 +301,6 @@ enum fs_omit {
 	FS_OMIT_INTENT_COMMIT,  /* before overwrites are sent */
 	FS_OMIT_SETTLE,         /* logged data is overwritten in place at once */
 	FS_OMIT_EOF_ZERO,       /* what lies behind the end of file stays there */
-	FS_OMIT_UNWRITTEN,      /* it need not be durable that sectors are unwritten */
 	FS_OMIT_PENDING,        /* sectors are written before an earlier write is completed */
 	FS_OMIT_SAME,           /* what has no checksum is never announced */
 };

@@ -215,7 +215,7 @@ static int move_bytes(struct inode *ip)
 
 	/* A crash between allocation and completion leaves an inline file with an extent. */
 	if (!r && !run.mapped)
-		r = delalloc_reserve(ip, 0, file_block(ip));
+		r = delalloc_reserve(ip, 0, 1);
 	if (!r)
 		r = get_sector(ip, &folio);
 	if (r)

@@ -25,7 +25,7 @@ struct ino_attr {
 	struct timespec atime, mtime, ctime, btime;
 };
 
-/* Delayed allocation: block-aligned ranges of the file that are reserved and not placed. */
+/* Delayed allocation: ranges of the file that are reserved and not placed. */
 struct delalloc {
 	RB_ENTRY(delalloc) node;
 	u64 start, end;             /* file sectors */
@@ -69,7 +69,7 @@ struct inode {
 	u64 sync_seq;               /* newest transaction that fsync must wait for, under state */
 	u64 datasync_seq;           /* the same for fdatasync */
 	struct delalloc_tree delalloc; /* under state */
-	u64 delalloc_blocks;        /* in the tree, under state; with the two below */
+	u64 delalloc_sectors;       /* in the tree, under state; with the two below */
 	u32 delalloc_ranges;
 	u64 delalloc_share;         /* sectors reserved for the nodes that they may need */
 	struct done_list done;      /* under state */
@@ -83,8 +83,6 @@ struct inode {
 	 * (truncate, punch)
 	 */
 	struct mutex place;
-	/* sectors that stay with the file became unwritten in it; 0 = none; under state */
-	u64 unwritten_seq;
 	/* looked up last, if seq == map_seq; under state */
 	struct { u64 start, nr, disk, seq; } extent;
 	/* the disk holds zeroes behind the end of file in its sector; under lock */
@@ -145,7 +143,7 @@ struct fs {
 	struct inode **table;
 	u32 table_size, nr_inodes, nr_unused;
 	/* what inodes that left memory had not made durable (itable.c, rule 6) */
-	struct evicted { u64 sync_seq, unwritten_seq, ticket, failures; } evicted;
+	struct evicted { u64 sync_seq, ticket, failures; } evicted;
 	TAILQ_HEAD(, inode) unused;
 	struct known *known;        /* fs_remember counts (known.c) */
 	/* dirty inodes and the flusher (flusher.c) */

@@ -9,12 +9,9 @@
  * 1. A sector is written in place only if nothing else is on its way to its entry: a finished write
  *    that is not completed is completed first, and what is in the log is checkpointed first. So
  *    each sector is in one state at a time.
- * 2. A sector that became unwritten and stayed with its file (truncate) is written only when that
- *    is durable: until then its old checksum may come back. And not while a checkpoint is under way
- *    that began before: it may still bring an old version from the log to its place.
- * 3. A write that fails leaves its sector bad on the disk, if it was announced; the cache has the
+ * 2. A write that fails leaves its sector bad on the disk, if it was announced; the cache has the
  *    data, and tries again.
- * 4. Without checksums, data that was logged once could come back over what is written in place: as
+ * 3. Without checksums, data that was logged once could come back over what is written in place: as
  *    long as data is in the log, such writes are announced, too.
  */
 #include <stdlib.h>
@@ -29,17 +26,6 @@ int file_read_logged(struct iomap_file *f, u64 disk, void *buf)
 }
 
 /* ---- how ---- */
-
-/* Rule 2. */
-static bool unwritten_is_settled(struct inode *ip)
-{
-	u64 seq;
-
-	mutex_lock(&ip->state);
-	seq = ip->unwritten_seq;
-	mutex_unlock(&ip->state);
-	return !seq || fs_omitted == FS_OMIT_UNWRITTEN || jnl_is_settled(ip->fs->jnl, seq);
-}
 
 static enum iomap_how how_of(struct inode *ip, u32 entry)
 {
@@ -56,7 +42,6 @@ int file_write_how(struct iomap_file *f, u64 disk, u32 nr, u8 *how)
 {
 	struct inode *ip = file_inode(f);
 	u32 entries[1u << FOLIO_MAX_ORDER];
-	bool unwritten = false;
 	int r;
 
 	if (fs_omitted != FS_OMIT_PENDING && space_pending_any(ip->fs->space, disk, nr))
@@ -68,24 +53,12 @@ int file_write_how(struct iomap_file *f, u64 disk, u32 nr, u8 *how)
 	r = space_map_read(ip->fs->space, disk, nr, entries);
 	if (r)
 		return r;
-	for (u32 i = 0; i < nr; i++) {
+	for (u32 i = 0; i < nr; i++)
 		how[i] = (u8)how_of(ip, entries[i]);
-		unwritten |= entries[i] == FMT_MAP_UNWRITTEN;
-	}
-	return unwritten && !unwritten_is_settled(ip) ? -EAGAIN : 0;
+	return 0;
 }
 
 /* ---- settling ---- */
-
-static int settle_unwritten(struct inode *ip)
-{
-	u64 seq;
-
-	mutex_lock(&ip->state);
-	seq = ip->unwritten_seq;
-	mutex_unlock(&ip->state);
-	return seq ? jnl_commit_and_settle(ip->fs->jnl, seq) : 0;
-}
 
 /* Nothing can be completed before the bytes of the item have reached sector 0. */
 static int settle_pending(struct inode *ip)
@@ -110,7 +83,7 @@ int file_write_settle(struct iomap_file *f, u64 disk, u32 nr, bool in_place)
 		r = settle_pending(ip);
 	if (!r && in_place)
 		r = jnl_data_settle(ip->fs->jnl, disk, nr);
-	return r || !in_place ? r : settle_unwritten(ip);
+	return r;
 }
 
 /* ---- announcing ---- */

@@ -137,7 +137,6 @@ static void note_evicted(struct fs *fs, const struct inode *ip)
 	struct evicted *e = &fs->evicted;
 
 	e->sync_seq = MAX(e->sync_seq, ip->sync_seq);
-	e->unwritten_seq = MAX(e->unwritten_seq, ip->unwritten_seq);
 	if (!ip->overwrite_ticket || blk_flush_covers(fs->dev, ip->overwrite_ticket))
 		return;
 	if (!e->ticket || blk_flush_covers(fs->dev, e->ticket))
@@ -152,7 +151,6 @@ static void answer_for_evicted(struct fs *fs, struct inode *ip)
 	const struct evicted *e = &fs->evicted;
 
 	ip->sync_seq = ip->datasync_seq = e->sync_seq;
-	ip->unwritten_seq = e->unwritten_seq;
 	if (!e->ticket || blk_flush_covers(fs->dev, e->ticket))
 		return;
 	ip->overwrite_ticket = e->ticket;

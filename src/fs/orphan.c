@@ -184,14 +184,12 @@ static int drop_body(struct view *v, void *arg)
 
 static int finish_one(struct fs *fs, struct scan *s)
 {
-	u64 block = fs->geo.block_sectors;
 	int r = 0;
 
 	if (s->has_item && s->kind == FMT_ORPHAN_DELETE && s->nlink == 0)
 		return orphan_delete(fs, s->ino, true, true);
 	if (s->has_item && s->kind == FMT_ORPHAN_TRUNCATE)
-		r = file_free_extents(fs, s->ino, NULL,
-				      ALIGN_UP(bytes_to_sectors_up(s->now_size), block));
+		r = file_free_extents(fs, s->ino, NULL, bytes_to_sectors_up(s->now_size));
 	else
 		corrupt(WHY_ORPHAN_IDLE, s->ino, CORRUPT_NO_SECTOR);
 	return r ? r : jnl_run(fs->jnl, BTREE_CREDITS, drop_body, s, NULL);

@@ -7,11 +7,11 @@
  * 2. In memory, free, blocks, zone_free and nodes are those of the published state. A body
  *    notes its changes in the scratch; publishing adds them up. A run that comes to nothing
  *    leaves a scratch with an old run number, which the next one throws away.
- * 3. blocks * block_sectors >= reserved: data that was promised has whole blocks waiting. Data
- *    takes its own promise; nodes may break a block only if this holds afterwards, and else go to
+ * 3. free - zone_free >= reserved: data that was promised has sectors waiting, any sectors. Data
+ *    takes its own promise; nodes take some only if this holds afterwards, and else go to
  *    the metadata reserve (the zone), which data never gets.
- * 4. With blocks of one sector `blocks` follows from the counters. With longer ones it is counted
- *    at mount, because nodes leave parts of blocks behind that only other nodes can use.
+ * 4. `blocks` promises nothing: it tells whether it pays to look for a whole block. With blocks of
+ *    one sector it follows from the counters. With longer ones it is counted at mount.
  *
  * Locks: sp->lock (RANK_SPACE) for counters and pending bits, never held while a view is asked.
  * scratch belongs to the handle. Group hints are read and written without a lock, inside handles.
@@ -59,6 +59,35 @@ void space_zone_in(const struct space *sp, u32 group, u32 *out_start, u32 *out_e
 	}
 }
 
+/* The block around a position, if anything is smaller than a block. */
+static void block_around(const struct space *sp, u32 pos, u32 *out_start, u32 *out_end)
+{
+	u32 block = sp->geo->block_sectors;
+
+	*out_start = *out_end = 0;
+	if (block > NODE_SECTORS && pos % block != 0) {
+		*out_start = ALIGN_DOWN(pos, block);
+		*out_end = *out_start + block;
+	}
+}
+
+void space_node_block_in(const struct space *sp, u32 group, u32 *out_start, u32 *out_end)
+{
+	/* Where the last node is: node_from does not move past it. */
+	block_around(sp, sp->group[group].node_from | 1, out_start, out_end);
+}
+
+void space_frag_block_in(struct view *v, const struct space *sp, u32 group, u32 *out_start,
+			 u32 *out_end)
+{
+	const struct space_scratch *s = &sp->scratch;
+	u64 at = s->run == view_run(v) && s->frag ? s->frag : sp->frag;
+
+	*out_start = *out_end = 0;
+	if (at && at < sp->geo->nr_sectors && fmt_group_of(sp->geo, at) == group)
+		block_around(sp, (u32)(at - fmt_group_start(sp->geo, group)), out_start, out_end);
+}
+
 /* ---- scratch ---- */
 
 static void publish_change(struct space *sp, const struct space_change *c)
@@ -69,11 +98,13 @@ static void publish_change(struct space *sp, const struct space_change *c)
 
 	if (c->what == CHANGE_ALLOC) {
 		g->free -= MIN(g->free, c->nr);
+		g->max_part = MAX(g->max_part, c->part);
 		if (c->node_from)
 			g->node_from = c->node_from;
 	} else if (c->what == CHANGE_FREE) {
 		g->free += c->nr;
 		g->max_run = sp->geo->group_sectors;
+		g->max_part = sp->geo->block_sectors;
 		g->node_from = MIN(g->node_from, ALIGN_DOWN(pos, NODE_SECTORS));
 	}
 }
@@ -92,6 +123,8 @@ static void publish_scratch(void *arg, u64 seq)
 	sp->reserved = MAX(sp->reserved + s->reserved, (s64)0);
 	if (s->cursor)
 		sp->cursor = s->cursor;
+	if (s->frag)
+		sp->frag = s->frag;
 	mutex_unlock(&sp->lock);
 	for (u32 i = 0; i < s->nr; i++) {
 		publish_change(sp, &s->change[i]);
@@ -140,9 +173,11 @@ void space_now(struct view *v, struct space *sp, struct space_now *out)
 	const struct space_scratch *s = &sp->scratch;
 
 	mutex_lock(&sp->lock);
-	*out = (struct space_now){ sp->blocks, sp->reserved, sp->zone_free };
+	*out = (struct space_now){ sp->free - sp->zone_free, sp->blocks, sp->reserved,
+				   sp->zone_free };
 	mutex_unlock(&sp->lock);
 	if (s->run == view_run(v)) {
+		out->data += s->free - s->zone;
 		out->blocks += s->blocks;
 		out->reserved += s->reserved;
 		out->zone_free += s->zone;
@@ -250,6 +285,8 @@ static int change_bits(struct view *v, struct space *sp, u32 group, u32 pos, u32
 		r = space_scratch_add(s, b.base + pos, nr, set ? CHANGE_ALLOC : CHANGE_FREE);
 	if (r)
 		return r;
+	if (set && blocks * sp->geo->block_sectors > nr)
+		s->change[s->nr - 1].part = (u32)(blocks * sp->geo->block_sectors - nr);
 	s->free += sign * nr;
 	s->blocks += sign * blocks;
 	s->zone += sign * zone_part(sp, group, pos, nr);
@@ -289,7 +326,7 @@ int space_free(struct view *v, struct space *sp, u64 sector, u32 nr)
 /* lock held */
 static s64 available(const struct space *sp)
 {
-	return sp->blocks * sp->geo->block_sectors - sp->reserved;
+	return sp->free - sp->zone_free - sp->reserved;
 }
 
 int space_reserve(struct space *sp, u64 sectors)
@@ -485,6 +522,7 @@ static void init_groups(struct space *sp)
 
 		sp->total += start + fmt_group_len(sp->geo, g) - fmt_space_start(sp->geo, g);
 		sp->group[g].max_run = sp->geo->group_sectors;
+		sp->group[g].max_part = sp->geo->block_sectors;
 		sp->group[g].node_from = (u32)(fmt_space_start(sp->geo, g) - start);
 	}
 	/* Nodes fill a group from its low end: data begins a little higher. */

@@ -5,15 +5,18 @@
  * only inside bodies. In memory (struct space): reservations of delayed allocation, the pending
  * written bits, allocation goals.
  *
- * Data gets whole blocks: runs that start at and have the length of a multiple of block_sectors.
- * Nodes get 4 aligned sectors, packed into blocks that are partly used. One stretch of the device,
+ * Everything is counted in sectors, whatever the block; blocks are where data is put as long as
+ * there are free ones. Data of a block or more gets whole blocks: runs that start at and have the
+ * length of a multiple of block_sectors. Less gets a fragment: just its sectors, in a block that is
+ * partly used already. Nodes get 4 aligned sectors, packed likewise. One stretch of the device,
  * the metadata reserve (a 1/256 of the space, 64 nodes .. 64 MiB), is never given to data, so that
  * nodes for truncate, unlink and writeback are there when the disk is full.
  *
- * Reservations: free whole blocks outside the reserve - reserved >= 0 whenever space_reserve()
- * succeeds, so an allocation of reserved sectors can fail only while freed space is still busy:
- * commit and try again, which space_run() does. A file's reservation covers data rounded to blocks,
- * and a share for the nodes that mapping it may need.
+ * Reservations: free sectors outside the reserve - reserved >= 0 whenever space_reserve() succeeds.
+ * So an allocation of reserved sectors finds some, perhaps fewer than it wants and none of them a
+ * whole block (`parts`), and fails only while freed space is still busy: commit and try again,
+ * which space_run() does. A file's reservation covers its data and a share for the nodes that
+ * mapping it may need.
  */
 #ifndef FOLIOFS_FS_SPACE_H
 #define FOLIOFS_FS_SPACE_H
@@ -48,17 +51,33 @@ int space_run(struct jnl *j, unsigned credits, jnl_body body, void *arg, u64 *se
 /* ---- inside bodies ---- */
 
 /*
- * Allocate data space: up to nr sectors in one run (never more than SPACE_ALLOC_MAX), at least
- * `min` (a multiple of the block, 0 = one block). goal = sector to continue at (previous extent's
- * end), 0 = none. Skips busy space. Takes the run at the goal, else one of nr sectors near it,
- * else the longest found. Bits set, counters lowered, map entries are 0 already. reserved: the
- * sectors were reserved before; what was allocated is taken off the reservation when the run is
- * published. Without, only what space_reserve() would grant is given; whoever runs beside writers
- * must reserve first. -ENOSPC
+ * Allocate data space: one run. Skips busy space. Bits set, counters lowered, map entries are 0
+ * already. -ENOSPC
+ *
+ * nr of a block or more: whole blocks, from the goal on if anything is free there, else nr sectors
+ * near it, else the longest found. Of the last block of the run only what nr covers is taken.
+ * Less: a fragment of nr sectors inside one block: what is free at the goal, else in a block that
+ * is partly used, else in a whole one, which it breaks.
  */
 #define SPACE_ALLOC_MAX 16384u      /* sectors: 64 MiB */
-int space_alloc(struct view *v, struct space *sp, u64 goal, u32 min, u32 nr, bool reserved,
-		u64 *out_sector, u32 *out_nr);
+struct space_want {
+	u64 goal;       /* sector to continue at (previous extent's end), 0 = none */
+	u32 nr;         /* sectors; more than SPACE_ALLOC_MAX are given in several calls */
+	u32 min;        /* of them, at least; 0 = 1 */
+	/*
+	 * The sectors were reserved before; what was allocated is taken off the reservation when
+	 * the run is published. Without, only what space_reserve() would grant is given; whoever
+	 * runs beside writers must reserve first.
+	 */
+	bool reserved;
+	/*
+	 * Without a whole block, the longest run of partly used ones is given. As long as some are
+	 * whole but busy that is only if parts is set: to be asked for when they were waited for.
+	 */
+	bool parts;
+};
+int space_alloc(struct view *v, struct space *sp, const struct space_want *w, u64 *out_sector,
+		u32 *out_nr);
 /*
  * So many sectors of a reservation may go into nodes of this run. They are off the reservation when
  * it is published, needed or not.

@@ -1,18 +1,24 @@
 /*
- * Where data and nodes are put.
+ * Where data is put.
  *
- * Data: right behind its goal if anything is free there; else the first run that is long enough
- * in the goal's group, from the goal on; else in another group; else the longest run seen.
- * Without a goal it goes on where data went last, and stays in that group as long as it can, so
- * that a sparse image does not grow without need. Nodes: the lowest place in a block that nodes
- * use already; else a fresh block, if what is promised to data allows it; else the metadata
- * reserve.
+ * Whole blocks: right behind their goal if anything is free there; else the first run that is long
+ * enough in the goal's group, from the goal on; else in another group; else the longest run seen.
+ * Without a goal they go on where data went last, and stay in that group as long as they can, so
+ * that a sparse image does not grow without need.
+ *
+ * Fragments: right behind their goal; else behind the last fragment, so that small files written
+ * one after another lie side by side; else in another partly used block where the whole of it
+ * fits; else a whole block is broken, where data would go on.
  *
  * Rules
  * 1. Nothing is handed out whose bit is set, that is busy, or (data) that lies in the zone.
- * 2. Hints (max_run, node_from, free of a group) only order the search: before -ENOSPC every group
+ * 2. Hints (max_run, max_part, free of a group) only order the search: before -ENOSPC every group
  *    has been looked at without them.
  * 3. A search changes nothing but hints that would come out the same when the body runs again.
+ * 4. The block that nodes are being put into gets no fragment, and that of the fragments no node
+ *    (space_node.c), while there is another place: a fragment between nodes would leave less than
+ *    a node's room, and a node between fragments would keep their block from becoming whole.
+ * 5. No fragment crosses the bounds of a block: it breaks one at most.
  *
  * Called in bodies only, so one at a time.
  */
@@ -20,13 +26,18 @@
 #include "fs/inode.h"
 #include "fs/space_priv.h"
 
-#define SCAN_GROUPS 4u   /* looked at for a run of full length before a shorter one will do */
+/* Looked at for a run of full length before a shorter one will do; or before a block is broken,
+ * which means that all of their bitmaps are read. */
+#define SCAN_GROUPS 4u
+#define SCAN_GROUPS_PARTS 1u
 
-/* ---- data ---- */
+/* ---- runs of data ---- */
 
 struct search {
 	struct view *v;
 	struct space *sp;
+	bool parts;              /* in partly used blocks, else whole ones */
+	bool off_nodes;          /* not in the block that nodes are packed into */
 	u32 min, nr;             /* sectors */
 	u32 best;                /* longest run found, 0 = none */
 	u32 group, pos;          /* of it */
@@ -48,11 +59,37 @@ static void search_offer(struct search *s, u32 group, u32 start, u32 end)
 	s->pos = start;
 }
 
+/* A piece of a block. One that is whole but for what is busy is none: it will be whole again. */
+static int offer_piece(struct search *s, struct bits *b, u32 start, u32 end)
+{
+	s64 breaks;
+	int r;
+
+	if (end - start < s->min || MIN(end - start, s->nr) <= s->best)
+		return 0;
+	r = space_blocks_around(b, s->sp, start, end - start, &breaks);
+	if (r == 0 && breaks == 0)
+		search_offer(s, b->group, start, end);
+	return r;
+}
+
+/* The ends of a free run: what lies between are whole blocks. */
+static int offer_parts(struct search *s, struct bits *b, u32 start, u32 end)
+{
+	u32 block = s->sp->geo->block_sectors;
+	u32 head = MIN(end, ALIGN_DOWN(start, block) + block), tail = ALIGN_DOWN(end, block);
+	int r = offer_piece(s, b, start, head);
+
+	return r || tail < head || tail == end ? r : offer_piece(s, b, tail, end);
+}
+
 static struct run_limits data_limits(const struct search *s, u32 group)
 {
-	struct run_limits lim = { .align = s->sp->geo->block_sectors };
+	struct run_limits lim = { .align = s->parts ? 1 : s->sp->geo->block_sectors };
 
 	space_zone_in(s->sp, group, &lim.hole, &lim.hole_end);
+	if (s->off_nodes)
+		space_node_block_in(s->sp, group, &lim.skip, &lim.skip_end);
 	return lim;
 }
 
@@ -64,59 +101,51 @@ static int search_span(struct search *s, struct bits *b, u32 from, u32 end)
 		u32 start, stop;
 		int r = bits_next_run(b, from, end, &lim, &start, &stop);
 
+		if (r == 0 && start < stop && s->parts)
+			r = offer_parts(s, b, start, stop);
+		else if (r == 0 && start < stop)
+			search_offer(s, b->group, start, stop);
 		if (r)
 			return r;
-		if (start < stop)
-			search_offer(s, b->group, start, stop);
 		from = stop;
 	}
 	return 0;
 }
 
-static bool is_busy_in(struct bits *b, u32 from, u32 end)
+/* All of a group was seen: runs of it are no longer than the best one. */
+static void search_learn(const struct search *s, struct bits *b)
 {
-	u64 start, stop;
+	struct space_group *g = &s->sp->group[b->group];
+	u32 *longest = s->parts ? &g->max_part : &g->max_run;
 
-	return from < end && bits_next_unusable(b, b->base + from, b->base + end, &start, &stop);
+	if (search_done(s))
+		*longest = MAX(*longest, s->best);
+	else if (!bits_any_unusable(b, b->first, b->len))
+		*longest = MAX(s->best, s->min - 1);
 }
 
 static int search_group(struct search *s, u32 group, u32 from)
 {
-	struct space_group *g = &s->sp->group[group];
 	struct bits b;
 	int r = bits_open(&b, s->v, group);
 
 	if (r)
 		return r;
-	from = MIN(MAX(from, b.first), b.len);
+	/* A block that is seen from its middle on only looks like a part. */
+	from = MIN(MAX(ALIGN_DOWN(from, s->sp->geo->block_sectors), b.first), b.len);
 	r = search_span(s, &b, from, b.len);
 	if (r == 0)
 		r = search_span(s, &b, b.first, from);
-	if (r)
-		return r;
-	/* All was seen: runs of this group are no longer than the best one. */
-	if (search_done(s))
-		g->max_run = MAX(g->max_run, s->best);
-	else if (!is_busy_in(&b, b.first, b.len))
-		g->max_run = MAX(s->best, s->min - 1);
-	return 0;
+	if (r == 0)
+		search_learn(s, &b);
+	return r;
 }
 
-/* Whatever is free right at the goal, up to the full length. */
-static int search_goal(struct search *s, u32 group, u32 pos)
+static u32 search_hint(const struct search *s, u32 group)
 {
-	struct run_limits lim = data_limits(s, group);
-	u32 start, stop, end;
-	struct bits b;
-	int r = bits_open(&b, s->v, group);
+	const struct space_group *g = &s->sp->group[group];
 
-	if (r || pos < b.first || pos >= b.len || pos % lim.align != 0)
-		return r;
-	end = MIN_T(u64, (u64)pos + s->nr, b.len);
-	r = bits_next_run(&b, pos, end, &lim, &start, &stop);
-	if (r == 0 && start == pos && start < stop)
-		search_offer(s, group, start, stop);
-	return r;
+	return MIN(g->free, s->parts ? g->max_part : g->max_run);
 }
 
 /* All groups after `first` whose hint promises a run of `len`; stops after `limit` of them. */
@@ -126,10 +155,9 @@ static int search_others(struct search *s, u32 first, u32 len, u32 limit)
 
 	for (u32 i = 0; i < nr_groups && limit > 0 && !search_done(s); i++) {
 		u32 group = (first + i) % nr_groups;
-		const struct space_group *g = &s->sp->group[group];
 		int r;
 
-		if (g->free < len || g->max_run < len)
+		if (search_hint(s, group) < len)
 			continue;
 		r = search_group(s, group, 0);
 		if (r)
@@ -139,62 +167,240 @@ static int search_others(struct search *s, u32 first, u32 len, u32 limit)
 	return 0;
 }
 
-static int search_all(struct search *s, u64 goal, u64 cursor)
+/* From here on: this group, then some others for a run of full length. */
+static int search_near(struct search *s, u64 from)
 {
-	const struct fmt_geo *geo = s->sp->geo;
-	u64 from = goal && goal < geo->nr_sectors ? goal : cursor;
-	u32 group = fmt_group_of(geo, from);
-	u32 pos = (u32)(from - fmt_group_start(geo, group));
+	u32 group = fmt_group_of(s->sp->geo, from);
+	u32 pos = (u32)(from - fmt_group_start(s->sp->geo, group));
 	int r = 0;
 
-	if (goal && from == goal)
-		r = search_goal(s, group, pos);
-	if (r || s->best)
-		return r;
-	if (s->sp->group[group].max_run >= s->min)
+	if (search_hint(s, group) >= s->min)
 		r = search_group(s, group, pos);
 	if (r == 0 && !search_done(s))
-		r = search_others(s, group + 1, s->nr, SCAN_GROUPS);
-	if (r == 0 && s->best == 0)
-		r = search_others(s, group, s->min, UINT32_MAX);
+		r = search_others(s, group + 1, s->nr,
+				  s->parts ? SCAN_GROUPS_PARTS : SCAN_GROUPS);
+	return r;
+}
+
+/* What is left when nothing was near. */
+static int search_far(struct search *s, u64 from)
+{
+	const struct fmt_geo *geo = s->sp->geo;
+	int r = 0;
+
+	if (s->best == 0)
+		r = search_others(s, fmt_group_of(geo, from), s->min, UINT32_MAX);
 	/* The hints may be those of a run that came to nothing. */
 	for (u32 g = 0; g < geo->nr_groups && r == 0 && s->best == 0; g++)
 		r = search_group(s, g, 0);
 	return r;
 }
 
-/* How many sectors this call may give; 0 = none. */
-static u32 data_allowed(struct view *v, struct space *sp, u32 nr, bool reserved)
+/* The first free run of at least `len` in [pos, end) of a group: *start, or start == stop. */
+static int look_at(struct search *s, u32 group, u32 pos, u32 end, u32 len, u32 *start, u32 *stop)
 {
-	struct space_now now;
-	s64 room;
+	struct run_limits lim = data_limits(s, group);
+	struct bits b;
+	int r = bits_open(&b, s->v, group);
 
-	nr = MIN(nr, SPACE_ALLOC_MAX);
-	if (!reserved) {
-		space_now(v, sp, &now);
-		room = now.blocks * sp->geo->block_sectors - now.reserved;
-		nr = MIN_T(s64, nr, MAX(room, (s64)0));
-	}
-	return ALIGN_DOWN(nr, sp->geo->block_sectors);
+	*start = *stop = 0;
+	if (r || pos < b.first || pos >= b.len || pos % lim.align != 0)
+		return r;
+	end = MIN(end, b.len);
+	do {
+		r = bits_next_run(&b, pos, end, &lim, start, stop);
+		pos = *stop;
+	} while (r == 0 && *start < *stop && *stop - *start < len);
+	return r;
 }
 
-int space_alloc(struct view *v, struct space *sp, u64 goal, u32 min, u32 nr, bool reserved,
-		u64 *out_sector, u32 *out_nr)
+/* Whatever is free right at the goal, up to the full length. */
+static int search_goal(struct search *s, u64 goal, u32 most)
 {
-	struct search s = { .v = v, .sp = sp, .min = MAX(min, sp->geo->block_sectors) };
-	struct space_scratch *scratch;
-	u64 cursor;
+	u32 group = fmt_group_of(s->sp->geo, goal), start, stop;
+	u32 pos = (u32)(goal - fmt_group_start(s->sp->geo, group));
+	int r = look_at(s, group, pos, pos + most, 1, &start, &stop);
+
+	if (r == 0 && start == pos && start < stop)
+		search_offer(s, group, start, stop);
+	return r;
+}
+
+/* ---- whole blocks ---- */
+
+static bool goal_is_sector(const struct space *sp, u64 goal)
+{
+	return goal && goal < sp->geo->nr_sectors;
+}
+
+static u64 data_cursor(struct view *v, struct space *sp)
+{
+	const struct space_scratch *s = &sp->scratch;
+	u64 at = s->run == view_run(v) && s->cursor ? s->cursor : sp->cursor;
+
+	return at < sp->geo->nr_sectors ? at : 0;
+}
+
+static int search_blocks(struct search *s, u64 goal)
+{
+	u64 from = data_cursor(s->v, s->sp);
+	struct space_now now;
+	int r = 0;
+
+	space_now(s->v, s->sp, &now);
+	if (now.blocks <= 0)
+		return 0;
+	if (goal_is_sector(s->sp, goal)) {
+		r = search_goal(s, goal, s->nr);
+		from = goal;
+	}
+	if (r == 0 && s->best == 0)
+		r = search_near(s, from);
+	return r || s->best ? r : search_far(s, from);
+}
+
+static int find_blocks(struct search *s, const struct space_want *w)
+{
+	struct space_scratch *scratch = &s->sp->scratch;
+	u32 block = s->sp->geo->block_sectors, nr = s->nr;
 	int r;
 
-	ASSERT(s.min % sp->geo->block_sectors == 0);
-	s.nr = data_allowed(v, sp, nr, reserved);
-	if (s.nr < s.min)
+	s->min = ALIGN_UP(s->min, block);
+	s->nr = ALIGN_UP(s->nr, block);
+	r = search_blocks(s, w->goal);
+	s->best = MIN(s->best, nr);
+	if (r == 0 && s->best && w->goal == 0)
+		scratch->cursor = fmt_group_start(s->sp->geo, s->group) + s->pos + s->best;
+	return r;
+}
+
+/* ---- fragments ---- */
+
+/* Behind the last one, if it has room for all. */
+static int search_last(struct search *s)
+{
+	u32 group, pos, start, stop, block = s->sp->geo->block_sectors;
+	const struct space_scratch *scratch = &s->sp->scratch;
+	u64 at = scratch->frag ? scratch->frag : s->sp->frag;
+	int r;
+
+	if (at % block == 0)
+		return 0;
+	group = fmt_group_of(s->sp->geo, at);
+	pos = (u32)(at - fmt_group_start(s->sp->geo, group));
+	r = look_at(s, group, pos, ALIGN_UP(pos, block), s->nr, &start, &stop);
+	if (r == 0 && start < stop)
+		search_offer(s, group, start, stop);
+	return r;
+}
+
+/* The beginning of a whole block. */
+static int search_fresh(struct search *s)
+{
+	u32 block = s->sp->geo->block_sectors;
+	struct search whole = { .v = s->v, .sp = s->sp, .min = block, .nr = block };
+	int r = search_blocks(&whole, 0);
+
+	if (r || !whole.best)
+		return r;
+	search_offer(s, whole.group, whole.pos, whole.pos + block);
+	s->sp->scratch.cursor = fmt_group_start(s->sp->geo, whole.group) + whole.pos + block;
+	return 0;
+}
+
+static int find_fragment(struct search *s, const struct space_want *w)
+{
+	struct space_scratch *scratch = &s->sp->scratch;
+	u32 block = s->sp->geo->block_sectors;
+	bool moves = true;
+	int r = 0;
+
+	s->parts = true;
+	if (goal_is_sector(s->sp, w->goal) && w->goal % block != 0)
+		r = search_goal(s, w->goal, MIN(s->nr, block - (u32)(w->goal % block)));
+	if (r || s->best)
+		return r;
+	s->min = s->nr;
+	s->off_nodes = true;
+	r = search_last(s);
+	if (r == 0 && s->best == 0) {
+		r = search_near(s, data_cursor(s->v, s->sp));
+		moves = s->best == 0;
+	}
+	if (r == 0 && s->best == 0)
+		r = search_fresh(s);
+	if (r == 0 && s->best && moves)
+		scratch->frag = fmt_group_start(s->sp->geo, s->group) + s->pos + s->best;
+	return r;
+}
+
+/* ---- parts ---- */
+
+/* May a piece be given though a whole one was wanted? What is whole but busy is waited for. */
+static bool parts_will_do(struct view *v, struct space *sp, const struct space_want *w)
+{
+	struct space_now now;
+
+	space_now(v, sp, &now);
+	return sp->geo->block_sectors > 1 && (w->parts || now.blocks <= 0);
+}
+
+/* The group that promises the longest piece, from `first` on. */
+static u32 most_promising(const struct search *s, u32 first)
+{
+	u32 nr_groups = s->sp->geo->nr_groups, group = first;
+
+	for (u32 i = 1; i < nr_groups; i++)
+		if (search_hint(s, (first + i) % nr_groups) > search_hint(s, group))
+			group = (first + i) % nr_groups;
+	return group;
+}
+
+/* The longest piece, as far as is known. */
+static int find_parts(struct search *s)
+{
+	u64 from = data_cursor(s->v, s->sp);
+	u32 group;
+	int r;
+
+	s->parts = true;
+	group = most_promising(s, fmt_group_of(s->sp->geo, from));
+	s->nr = MIN(s->nr, MAX(search_hint(s, group), s->min));
+	r = search_group(s, group, 0);
+	return r || s->best ? r : search_far(s, from);
+}
+
+/* ---- data ---- */
+
+/* How many sectors this call may give; 0 = none. */
+static u32 data_allowed(struct view *v, struct space *sp, const struct space_want *w)
+{
+	u32 nr = MIN(w->nr, SPACE_ALLOC_MAX);
+	struct space_now now;
+
+	if (w->reserved)
+		return nr;
+	space_now(v, sp, &now);
+	return MIN_T(s64, nr, MAX(now.data - now.reserved, (s64)0));
+}
+
+int space_alloc(struct view *v, struct space *sp, const struct space_want *w, u64 *out_sector,
+		u32 *out_nr)
+{
+	u32 block = sp->geo->block_sectors, nr = data_allowed(v, sp, w);
+	struct search s = { .v = v, .sp = sp, .min = MAX(w->min, 1u), .nr = nr };
+	struct space_scratch *scratch;
+	int r;
+
+	if (nr < s.min)
 		return -ENOSPC;
 	r = space_scratch_get(v, sp, &scratch);
-	if (r)
-		return r;
-	cursor = scratch->cursor ? scratch->cursor : sp->cursor;
-	r = search_all(&s, goal, cursor < sp->geo->nr_sectors ? cursor : 0);
+	if (r == 0)
+		r = nr >= block ? find_blocks(&s, w) : find_fragment(&s, w);
+	if (r == 0 && s.best == 0 && parts_will_do(v, sp, w)) {
+		s = (struct search){ .v = v, .sp = sp, .min = MAX(w->min, 1u), .nr = nr };
+		r = find_parts(&s);
+	}
 	if (r == 0 && s.best == 0)
 		r = -ENOSPC;
 	if (r == 0)
@@ -203,201 +409,7 @@ int space_alloc(struct view *v, struct space *sp, u64 goal, u32 min, u32 nr, boo
 		return r;
 	*out_sector = fmt_group_start(sp->geo, s.group) + s.pos;
 	*out_nr = s.best;
-	if (goal == 0)
-		scratch->cursor = *out_sector + s.best;
-	if (reserved)
+	if (w->reserved)
 		scratch->reserved -= s.best;
 	return 0;
-}
-
-/* ---- nodes ---- */
-
-struct spot {
-	u32 pos;
-	bool found, fresh;       /* fresh: the block is free altogether */
-	u32 hint;                /* node_from for the next search, 0 = as it is */
-};
-
-/* The first place in [from, end) for a node in a block that is partly used, else in a fresh one. */
-static int find_spot(struct bits *b, u32 from, u32 end, const struct run_limits *lim,
-		     struct spot *out)
-{
-	u32 block = b->geo->block_sectors;
-
-	while (from < end) {
-		u32 start, stop, tail;
-		int r = bits_next_run(b, from, end, lim, &start, &stop);
-
-		if (r || start == stop)
-			return r;
-		tail = ALIGN_DOWN(stop, block);
-		if (block <= NODE_SECTORS || start % block != 0 || stop < start + block) {
-			*out = (struct spot){ .pos = start, .found = true };
-			return 0;
-		}
-		if (tail != stop) {
-			*out = (struct spot){ .pos = tail, .found = true };
-			return 0;
-		}
-		if (!out->found)
-			*out = (struct spot){ .pos = start, .found = true, .fresh = true };
-		from = stop;
-	}
-	return 0;
-}
-
-/* With the hint first: nothing to be had in front of it, most of the time. */
-static int find_spot_in_group(struct space *sp, struct bits *b, struct spot *out)
-{
-	struct run_limits lim = { .align = NODE_SECTORS };
-	struct space_group *g = &sp->group[b->group];
-	u32 from = MIN(MAX(g->node_from, b->first), b->len), seen = from;
-	int r;
-
-	space_zone_in(sp, b->group, &lim.hole, &lim.hole_end);
-	*out = (struct spot){ .found = false };
-	r = find_spot(b, from, b->len, &lim, out);
-	if (r == 0 && (!out->found || out->fresh) && from > b->first) {
-		struct spot low = { .found = false };
-
-		r = find_spot(b, b->first, from, &lim, &low);
-		if (low.found)
-			*out = low;
-		seen = b->first;
-	}
-	/* What was passed over because it is busy is to be found later. */
-	if (r == 0 && out->found && !is_busy_in(b, seen, out->pos))
-		out->hint = out->pos;
-	return r;
-}
-
-/* May a node break this many blocks without breaking what is promised to data? */
-static bool may_break(struct view *v, struct space *sp, s64 blocks)
-{
-	struct space_now now;
-
-	if (blocks == 0)
-		return true;
-	space_now(v, sp, &now);
-	return (now.blocks - blocks) * sp->geo->block_sectors >= now.reserved;
-}
-
-/* 1 and the place, 0 or -errno. */
-static int node_in_group(struct view *v, struct space *sp, u32 group, struct spot *out)
-{
-	struct bits b;
-	s64 breaks;
-	int r = bits_open(&b, v, group);
-
-	if (r == 0)
-		r = find_spot_in_group(sp, &b, out);
-	if (r || !out->found)
-		return r;
-	r = space_blocks_around(&b, sp, out->pos, NODE_SECTORS, &breaks);
-	return r ? r : may_break(v, sp, breaks);
-}
-
-static int node_in_zone(struct view *v, struct space *sp, bool deep, u32 *out_group,
-			struct spot *out)
-{
-	struct run_limits lim = { .align = NODE_SECTORS };
-	struct space_now now;
-	struct bits b;
-	u32 zone, zone_end, start, stop;
-	int r;
-
-	if (sp->zone_start == sp->zone_end)
-		return 0;
-	space_now(v, sp, &now);
-	if (!deep && now.zone_free <= (s64)(sp->zone_end - sp->zone_start) / 2)
-		return 0;
-	*out_group = fmt_group_of(sp->geo, sp->zone_start);
-	r = bits_open(&b, v, *out_group);
-	if (r)
-		return r;
-	space_zone_in(sp, *out_group, &zone, &zone_end);
-	r = bits_next_run(&b, zone, zone_end, &lim, &start, &stop);
-	if (r)
-		return r;
-	*out = (struct spot){ .pos = start, .found = start < stop };
-	return out->found;
-}
-
-static int node_anywhere(struct view *v, struct space *sp, u64 goal, bool deep, u32 *out_group,
-			 struct spot *out)
-{
-	u32 nr_groups = sp->geo->nr_groups, block = sp->geo->block_sectors;
-	u32 first = goal < sp->geo->nr_sectors ? fmt_group_of(sp->geo, goal) : 0;
-	/* Small blocks: every place breaks some, so it is known beforehand that none is allowed. */
-	bool outside = block > NODE_SECTORS || may_break(v, sp, NODE_SECTORS / block);
-
-	for (u32 i = 0; i < nr_groups && outside; i++) {
-		u32 group = (first + i) % nr_groups;
-		int r;
-
-		if (sp->group[group].free < NODE_SECTORS)
-			continue;
-		r = node_in_group(v, sp, group, out);
-		if (r) {
-			*out_group = group;
-			return r;
-		}
-	}
-	return node_in_zone(v, sp, deep, out_group, out);
-}
-
-static struct space *space_of(struct view *v)
-{
-	return ((struct fs *)view_host(v))->space;
-}
-
-static int count_node(struct view *v, struct space *sp, s64 delta)
-{
-	struct space_scratch *s;
-	struct fmt_root *root;
-	int r = space_scratch_get(v, sp, &s);
-
-	if (r == 0)
-		r = root_edit(v, &root);
-	if (r)
-		return r;
-	if ((s64)get64(root->node_sectors_used) + delta < 0)
-		return corrupt(WHY_ROOT_NR_NODES, CORRUPT_NO_INO, sp->geo->root_sector);
-	root->node_sectors_used = put64(get64(root->node_sectors_used) + (u64)delta);
-	s->nodes += delta;
-	return 0;
-}
-
-int space_alloc_node(struct view *v, u64 goal, bool deep, u64 *out_sector)
-{
-	struct space *sp = space_of(v);
-	struct spot spot;
-	u32 group;
-	int r = node_anywhere(v, sp, goal, deep, &group, &spot);
-
-	if (r <= 0)
-		return r ? r : -ENOSPC;
-	r = space_take(v, sp, group, spot.pos, NODE_SECTORS);
-	if (r)
-		return r;
-	sp->scratch.change[sp->scratch.nr - 1].node_from = spot.hint;
-	r = count_node(v, sp, NODE_SECTORS);
-	if (r == 0)
-		*out_sector = fmt_group_start(sp->geo, group) + spot.pos;
-	return r;
-}
-
-int space_free_node(struct view *v, u64 sector)
-{
-	struct space *sp = space_of(v);
-	u32 group, pos;
-	int r = space_locate(sp->geo, sector, NODE_SECTORS, &group, &pos);
-
-	if (r == 0)
-		r = space_give(v, sp, group, pos, NODE_SECTORS);
-	if (r == 0)
-		r = count_node(v, sp, -(s64)NODE_SECTORS);
-	if (r == 0)
-		view_forget(v, sector, FMT_KIND_NODE);
-	return r;
 }

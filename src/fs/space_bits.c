@@ -216,6 +216,13 @@ bool bits_next_unusable(struct bits *b, u64 from, u64 end, u64 *start, u64 *stop
 	return true;
 }
 
+bool bits_any_unusable(struct bits *b, u32 from, u32 end)
+{
+	u64 start, stop;
+
+	return from < end && bits_next_unusable(b, b->base + from, b->base + end, &start, &stop);
+}
+
 /* The first part of the free run [*start, *end) that is aligned, usable, not in the hole. */
 static void run_trim(struct bits *b, const struct run_limits *lim, u32 *start, u32 *end)
 {
@@ -227,6 +234,8 @@ static void run_trim(struct bits *b, const struct run_limits *lim, u32 *start, u
 		*start = MIN(ALIGN_UP(*start, lim->align), *end);
 		if (lim->hole < lim->hole_end)
 			run_cut(start, end, lim->hole, lim->hole_end);
+		if (lim->skip < lim->skip_end)
+			run_cut(start, end, lim->skip, lim->skip_end);
 		if (*start < *end &&
 		    bits_next_unusable(b, b->base + *start, b->base + *end, &busy, &busy_end))
 			run_cut(start, end, busy > b->base ? (u32)(busy - b->base) : 0,

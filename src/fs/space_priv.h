@@ -11,6 +11,7 @@
 struct space_group {
 	u32 free;                   /* published free sectors */
 	u32 max_run;                /* no run of free data blocks was longer when last looked */
+	u32 max_part;               /* no run in partly used blocks was longer when last looked */
 	u32 node_from;              /* no place for a node was below when last looked */
 	u32 nr_pending;             /* entries, under lock, as `pending` */
 	u32 nr_held;                /* sectors of holds, the same */
@@ -29,6 +30,7 @@ struct space_change {
 	u64 sector;
 	u32 nr;
 	enum change_kind what;
+	u32 part;                   /* alloc: so much is left of a block that was whole */
 	u32 node_from;              /* of the group from now on, 0 = as it is */
 };
 
@@ -38,6 +40,7 @@ struct space_scratch {
 	u64 run;
 	s64 free, blocks, zone, nodes, reserved;
 	u64 cursor;                 /* where data went last, 0 = nowhere */
+	u64 frag;                   /* the same for fragments */
 	struct space_change *change;
 	u32 nr, max;
 };
@@ -56,6 +59,7 @@ struct space {
 	s64 nodes;                  /* published: sectors of tree nodes */
 	s64 reserved;               /* sectors */
 	u64 cursor;
+	u64 frag;                   /* behind the last fragment, in its block; 0 = none */
 	/* space_window.c: what is being discarded, not to be allocated; trim_end 0: nothing */
 	u64 trim_start, trim_end;
 	bool trimming;
@@ -79,14 +83,15 @@ int bits_next(struct bits *b, u32 from, u32 end, bool set, u32 *out);
 /* Set (clear) the bits of [from, from + nr), which were all clear (set): else -EUCLEAN. */
 int bits_change(struct bits *b, u32 from, u32 nr, bool set);
 /* First run of clear bits in [from, end), start and end multiples of align: *out_start, *out_end,
- * or both `end`. Leaves out busy sectors and [hole, hole_end). */
-struct run_limits { u32 align, hole, hole_end; };
+ * or both `end`. Leaves out busy sectors, [hole, hole_end) and [skip, skip_end). */
+struct run_limits { u32 align, hole, hole_end, skip, skip_end; };
 int bits_next_run(struct bits *b, u32 from, u32 end, const struct run_limits *lim, u32 *out_start,
 		  u32 *out_end);
 
 /* The first range that overlaps [from, end) and can't be allocated though it is free: busy, or
  * being discarded. true and its bounds. */
 bool bits_next_unusable(struct bits *b, u64 from, u64 end, u64 *start, u64 *stop);
+bool bits_any_unusable(struct bits *b, u32 from, u32 end);      /* positions */
 
 /* ---- space_window.c ---- */
 /* The window that is being discarded, if any. sp may be NULL. */
@@ -107,6 +112,11 @@ int group_edit(struct view *v, u32 group, struct fmt_group **out);
 int space_locate(const struct fmt_geo *geo, u64 sector, u32 nr, u32 *out_group, u32 *out_pos);
 /* The zone as positions of that group (both 0 in other groups). */
 void space_zone_in(const struct space *sp, u32 group, u32 *out_start, u32 *out_end);
+/* The block that fragments, or nodes, are being put into: what the others leave alone, as long as
+ * they find another place. The same as above. */
+void space_frag_block_in(struct view *v, const struct space *sp, u32 group, u32 *out_start,
+			 u32 *out_end);
+void space_node_block_in(const struct space *sp, u32 group, u32 *out_start, u32 *out_end);
 /* The scratch of this run, registered to be published. -ENOMEM */
 int space_scratch_get(struct view *v, struct space *sp, struct space_scratch **out);
 int space_scratch_add(struct space_scratch *s, u64 sector, u32 nr, enum change_kind what);
@@ -116,7 +126,10 @@ int space_give(struct view *v, struct space *sp, u32 group, u32 pos, u32 nr);
 /* How many whole blocks outside the zone would be free if [pos, pos + nr) were. */
 int space_blocks_around(struct bits *b, const struct space *sp, u32 pos, u32 nr, s64 *out);
 /* Counters as this run sees them: what is published and its own changes. */
-struct space_now { s64 blocks, reserved, zone_free; };
+struct space_now {
+	s64 data;                   /* free sectors outside the zone, reserved ones too */
+	s64 blocks, reserved, zone_free;
+};
 void space_now(struct view *v, struct space *sp, struct space_now *out);
 
 /* ---- space_map.c ---- */

@@ -4,14 +4,13 @@
  * Shrinking, in this order:
  *   memory    the size; the cache behind it (waits for I/O); delayed ranges and finished writes
  *             behind it
- *   handle 1  the item's size; in the last block, map entries behind the end become 0; as many
- *             extents as fit; if some are left, an orphan entry TRUNCATE
+ *   handle 1  the item's size; as many extents as fit; if some are left, an orphan entry TRUNCATE
  *   handle n  more extents; the last one removes the entry
  *
  * 1. Space is freed only after no I/O to it is under way (cache_drop) and no completion will
  *    speak of it (done_clip).
- * 2. Whole sectors behind the end of file in its last block are unwritten by the map, so that
- *    growing shows zeroes.
+ * 2. Every whole sector behind the end is freed, also in the middle of a block, so that growing
+ *    shows zeroes and a small file keeps no more than it needs.
  * 3. What lies behind the end in its last sector is zeroed in the cache when the file shrinks,
  *    and is on the disk before the file grows again (file_before_growth).
  * 4. A larger size is published only when everything below is complete, because the item's size
@@ -56,23 +55,6 @@ static int item_less_sectors(struct view *v, u64 ino, u64 freed)
 			   offsetof(struct fmt_inode, sectors), &sectors, sizeof(sectors));
 }
 
-/* Rule 2. */
-static int trim_in(struct view *v, const struct free_run *a)
-{
-	u64 end = bytes_to_sectors_up(a->size);
-	u32 behind = (u32)(ALIGN_UP(end, (u64)file_block(a->ip)) - end);
-	struct extent_run run;
-	int r;
-
-	if (!behind)
-		return 0;
-	r = extent_find_in(v, a->ino, end, &run);
-	if (r || !run.mapped)
-		return r;
-	return space_map_set(v, a->fs->space, run.disk + (end - run.start), behind,
-			     FMT_MAP_UNWRITTEN);
-}
-
 static int size_in(struct view *v, struct free_run *a)
 {
 	int r;
@@ -84,8 +66,6 @@ static int size_in(struct view *v, struct free_run *a)
 	 */
 	a->was_inline = a->ip->inl_on_disk;
 	r = a->was_inline ? inline_clear_in(v, &a->edit) : 0;
-	if (!r)
-		r = trim_in(v, a);
 	if (!r && !a->finished)
 		r = orphan_add_in(v, a->ino, FMT_ORPHAN_TRUNCATE, a->size);
 	return r;
@@ -100,8 +80,6 @@ static void free_published(void *arg, u64 seq)
 	file_map_changed(ip);
 	if (a->was_inline)
 		ip->inl_on_disk = false;
-	if (a->set_size)
-		ip->unwritten_seq = seq;
 	ip->sync_seq = MAX(ip->sync_seq, seq);
 	ip->datasync_seq = MAX(ip->datasync_seq, seq);
 	mutex_unlock(&ip->state);
@@ -162,7 +140,7 @@ static int free_run_prepare(struct free_run *a)
 	return -ENOMEM;
 }
 
-static int forget_and_free(struct inode *ip, struct free_run *a, u64 clip_from)
+static int forget_and_free(struct inode *ip, struct free_run *a)
 {
 	u64 give_back;
 	int r;
@@ -171,7 +149,7 @@ static int forget_and_free(struct inode *ip, struct free_run *a, u64 clip_from)
 	mutex_lock(&ip->state);
 	give_back = delalloc_remove(ip, a->from, a->to, false, &a->spare);
 	mutex_unlock(&ip->state);
-	done_clip(ip, clip_from, a->to, a->set_size ? a->size : UINT64_MAX, a->tail);
+	done_clip(ip, a->from, a->to, a->set_size ? a->size : UINT64_MAX, a->tail);
 	a->tail = NULL;
 	r = free_all(a);
 	done_dropped(ip, !r);
@@ -189,14 +167,14 @@ int file_drop_blocks(struct inode *ip, u64 start, u64 end)
 	if (r)
 		return r;
 	cache_drop(&ip->file.mapping, start, end);
-	return forget_and_free(ip, &a, start);
+	return forget_and_free(ip, &a);
 }
 
 int file_free_extents(struct fs *fs, u64 ino, struct inode *ip_or_null, u64 from_sector)
 {
-	struct free_run a = { .fs = fs, .ino = ino, .ip = ip_or_null, .to = FILE_SECTOR_MAX };
+	struct free_run a = { .fs = fs, .ino = ino, .ip = ip_or_null, .from = from_sector,
+			      .to = FILE_SECTOR_MAX };
 
-	a.from = ALIGN_UP(from_sector, (u64)fs->geo.block_sectors);
 	return ip_or_null ? file_drop_blocks(ip_or_null, a.from, a.to) : free_all(&a);
 }
 
@@ -228,8 +206,7 @@ static int move_out(struct inode *ip, u64 size)
 static int shrink(struct inode *ip, u64 size)
 {
 	struct free_run a = { .fs = ip->fs, .ino = ip->ino, .ip = ip, .to = FILE_SECTOR_MAX,
-			      .set_size = true, .size = size };
-	u64 end = bytes_to_sectors_up(size);
+			      .from = bytes_to_sectors_up(size), .set_size = true, .size = size };
 	struct done_io *done = done_new();
 	int r = done ? free_run_prepare(&a) : -ENOMEM, freed;
 
@@ -240,7 +217,6 @@ static int shrink(struct inode *ip, u64 size)
 		free(done);
 		return r;
 	}
-	a.from = ALIGN_UP(end, (u64)file_block(ip));
 	if (size == 0 && inode_size(ip) > 0)
 		__atomic_store_n(&ip->replaced, true, __ATOMIC_RELEASE);
 	size_set(ip, size);
@@ -248,10 +224,10 @@ static int shrink(struct inode *ip, u64 size)
 		ip->tail_zero = false;
 	/* A tail that can't be read can't be zeroed either; the file is shorter all the same. */
 	if (fs_omitted == FS_OMIT_EOF_ZERO)
-		cache_drop(&ip->file.mapping, end, UINT64_MAX >> SECTOR_SHIFT);
+		cache_drop(&ip->file.mapping, a.from, UINT64_MAX >> SECTOR_SHIFT);
 	else
 		r = iomap_truncate_cache(&ip->file, size);
-	freed = forget_and_free(ip, &a, end);
+	freed = forget_and_free(ip, &a);
 	/* The write that would have brought the size to the item may just have been cut off. */
 	done_size(ip, size, done);
 	return freed ? freed : r;

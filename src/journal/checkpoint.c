@@ -370,10 +370,8 @@ static bool checkpoint_enter(struct jnl *j)
 	ours = !j->checkpointing;
 	while (j->checkpointing && !ours)
 		cond_wait(&j->cond, &j->lock);
-	if (ours) {
+	if (ours)
 		j->checkpointing = true;
-		j->checkpoint_seq = j->running->seq;
-	}
 	mutex_unlock(&j->lock);
 	return ours;
 }

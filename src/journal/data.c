@@ -143,30 +143,3 @@ int jnl_data_settle(struct jnl *j, u64 sector, u32 nr)
 		r = checkpoint_to(j, 0, 0);
 	return r;
 }
-
-/* j->lock held */
-static bool copies_may_be_older(const struct jnl *j, u64 seq)
-{
-	return j->checkpointing && seq >= j->checkpoint_seq;
-}
-
-bool jnl_is_settled(struct jnl *j, u64 seq)
-{
-	bool settled;
-
-	mutex_lock(&j->lock);
-	settled = j->durable >= seq && !copies_may_be_older(j, seq);
-	mutex_unlock(&j->lock);
-	return settled;
-}
-
-int jnl_commit_and_settle(struct jnl *j, u64 seq)
-{
-	int r = jnl_commit(j, seq);
-
-	mutex_lock(&j->lock);
-	while (copies_may_be_older(j, seq))
-		cond_wait(&j->cond, &j->lock);
-	mutex_unlock(&j->lock);
-	return r;
-}

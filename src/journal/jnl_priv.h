@@ -152,7 +152,6 @@ struct jnl {
 	u64 intent_sectors;             /* data sectors, the same */
 	u64 nr_logged;                  /* buffers of file data; atomic */
 	u64 data_seq;                   /* newest transaction with file data; 0 = none */
-	u64 checkpoint_seq;             /* the running transaction when one began */
 	u64 retry_ns;                   /* the thread tries no checkpoint before; 0 = whenever */
 	u64 commit_retry_ns;            /* nor a commit; 0: the last one went well */
 

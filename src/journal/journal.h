@@ -76,12 +76,6 @@ bool jnl_data_logged(struct jnl *j, u64 sector, u32 nr);
 bool jnl_data_in_log(struct jnl *j);
 /* Checkpoints until none of the sectors is logged. I/O. */
 int jnl_data_settle(struct jnl *j, u64 sector, u32 nr);
-/*
- * Is transaction seq durable, and no checkpoint under way whose copies may be older? It would still
- * write them to their places.
- */
-bool jnl_is_settled(struct jnl *j, u64 seq);
-int jnl_commit_and_settle(struct jnl *j, u64 seq);      /* sees to it; I/O */
 
 /* ---- intents ---- */
 

@@ -292,6 +292,70 @@ START_TEST(random_operations_with_large_blocks_leave_a_consistent_image)
 }
 END_TEST
 
+/* Files of 1 to 9 sectors, until no more will do. How many names there are then. */
+static u32 fill_small(struct live *l, u32 n)
+{
+	ssize_t got = 1;
+
+	while (got > 0) {
+		char name[16];
+		size_t len = (size_t)snprintf(name, sizeof(name), "s%u", n);
+		struct inode *ip;
+
+		if (fs_mknod(l->dir[0], name, len, S_IFREG | 0644, 0, cred, &ip))
+			break;
+		got = fs_write(ip, 0, l->data, (1 + any(l, 9)) * SECTOR_SIZE, 0);
+		fs_iput(ip);
+		n++;
+	}
+	ck_assert_int_eq(fs_sync(l->fs), 0);
+	return n;
+}
+
+static void remove_small(struct live *l, u32 end, u32 step)
+{
+	for (u32 n = 0; n < end; n += step) {
+		char name[16];
+		size_t len = (size_t)snprintf(name, sizeof(name), "s%u", n);
+
+		(void)fs_unlink(l->dir[0], name, len);
+	}
+	ck_assert_int_eq(fs_sync(l->fs), 0);
+}
+
+START_TEST(a_disk_full_of_small_files_is_consistent_and_leaks_nothing)
+{
+	static const u32 blocks[] = { 65536, 2u << 20 };
+	struct check_result empty, full, end;
+	struct live l;
+	u32 nr;
+
+	live_open(&l, blocks[_i], 10);
+	live_unmount(&l, false);
+	empty = checked(&l, "empty");
+	live_mount(&l);
+	nr = fill_small(&l, 0);
+	live_unmount(&l, false);
+	full = checked(&l, "full");
+	live_mount(&l);
+	remove_small(&l, nr, 2);
+	live_unmount(&l, true);
+	checked(&l, "half empty, after a crash");
+	live_mount(&l);
+	nr = fill_small(&l, nr);
+	live_unmount(&l, true);
+	checked(&l, "full again, after a crash");
+	live_mount(&l);
+	remove_small(&l, nr, 1);
+	live_unmount(&l, false);
+	end = checked(&l, "empty again");
+	ck_assert_uint_gt(full.used_sectors, empty.used_sectors + 3000);
+	ck_assert_uint_eq(end.used_sectors - end.nodes * NODE_SECTORS,
+			  empty.used_sectors - empty.nodes * NODE_SECTORS);
+	live_close(&l);
+}
+END_TEST
+
 START_TEST(a_check_of_a_dirty_image_writes_nothing_and_finds_what_recovery_makes)
 {
 	u64 len = (32u << 20) / SECTOR_SIZE;
@@ -323,11 +387,15 @@ END_TEST
 
 int main(void)
 {
+	TCase *full = tcase_create("a_disk_full_of_small_files_is_consistent_and_leaks_nothing");
 	Suite *s = suite_create("live");
 
 	log_set_sink(no_log, NULL);
 	check_add_slow(s, random_operations_leave_a_consistent_image, 200);
 	check_add_slow(s, random_operations_with_large_blocks_leave_a_consistent_image, 200);
 	check_add(s, a_check_of_a_dirty_image_writes_nothing_and_finds_what_recovery_makes);
+	tcase_set_timeout(full, 60);
+	tcase_add_loop_test(full, a_disk_full_of_small_files_is_consistent_and_leaks_nothing, 0, 2);
+	suite_add_tcase(s, full);
 	return check_main(s);
 }

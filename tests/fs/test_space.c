@@ -3,169 +3,24 @@
  * sizes, with buffers that are missing and handles that come to nothing. SEED=n repeats a run.
  */
 #include "check_main.h"
-#include "space_test.h"
+#include "space_model.h"
 
 #define GIB_SECTORS 262144u
 
-static const u32 block_sizes[] = { 4096, 65536, 2u << 20 };
-
-/* ---- operations in handles ---- */
-
-enum op { OP_ALLOC, OP_NODE, OP_FREE, OP_FREE_NODE, OP_MAP };
-
-struct op_arg {
-	struct space *sp;
-	enum op op;
-	u64 goal;                /* or the sector to free or set */
-	u32 min, nr;
-	bool flag;               /* alloc: reserved; node: deep */
-	u32 value;
-	int then;                /* the body returns this after its work */
-	u64 sector;
-	u32 got;
-};
-
-static int op_body(struct view *v, void *p)
-{
-	struct op_arg *a = p;
-	void *buf;
-	int r;
-
-	a->got = NODE_SECTORS;
-	switch (a->op) {
-	case OP_ALLOC:
-		r = space_alloc(v, a->sp, a->goal, a->min, a->nr, a->flag, &a->sector, &a->got);
-		break;
-	case OP_NODE:
-		r = space_alloc_node(v, a->goal, a->flag, &a->sector);
-		if (r == 0)
-			r = view_new(v, a->sector, FMT_KIND_NODE, 0, &buf);
-		break;
-	case OP_FREE:
-		r = space_free(v, a->sp, a->goal, a->nr);
-		break;
-	case OP_FREE_NODE:
-		r = space_free_node(v, a->goal);
-		break;
-	default:
-		r = space_map_set(v, a->sp, a->goal, a->nr, a->value);
-		break;
-	}
-	return r ? r : a->then;
-}
-
-static int do_op(struct fix *f, struct op_arg *a)
-{
-	unsigned credits = SPACE_CREDITS_ALLOC;
-
-	a->sp = f->sp;
-	if (a->op == OP_FREE)
-		credits = SPACE_CREDITS_FREE;
-	if (a->op == OP_NODE)
-		credits++;
-	if (a->op == OP_MAP)
-		credits = SPACE_CREDITS_MAP(a->nr);
-	return jnl_run(f->jnl, credits, op_body, a, NULL);
-}
-
-static int do_free(struct fix *f, u64 sector, u32 nr)
-{
-	struct op_arg a = { .op = OP_FREE, .goal = sector, .nr = nr };
-
-	return do_op(f, &a);
-}
-
-static int do_node(struct fix *f, bool deep, u64 *out)
-{
-	struct op_arg a = { .op = OP_NODE, .flag = deep };
-	int r = do_op(f, &a);
-
-	*out = a.sector;
-	return r;
-}
-
-static u64 available(struct fix *f)
-{
-	struct space_counts c;
-
-	space_counts(f->sp, &c);
-	return c.available;
-}
-
-static u64 reserved(struct fix *f)
-{
-	struct space_counts c;
-
-	space_counts(f->sp, &c);
-	return c.reserved;
-}
-
-/* ---- the model: who has a sector ---- */
-
-struct ext {
-	u64 sector;
-	u32 nr;
-	bool node;
-};
-
-struct model {
-	u64 *used;
-	struct ext *ext;
-	u32 nr, max;
-};
-
-static void model_init(struct model *m, const struct fmt_geo *geo)
-{
-	memset(m, 0, sizeof(*m));
-	m->used = calloc(BITMAP_WORDS(geo->nr_sectors), sizeof(u64));
-}
-
-static void model_fini(struct model *m)
-{
-	free(m->used);
-	free(m->ext);
-}
-
-static void model_add(struct model *m, u64 sector, u32 nr, bool node)
-{
-	ck_assert(bitmap_all_clear(m->used, sector, nr));
-	bitmap_set_range(m->used, sector, nr);
-	if (m->nr == m->max) {
-		m->max = m->max ? m->max * 2 : 256;
-		m->ext = realloc(m->ext, m->max * sizeof(*m->ext));
-	}
-	m->ext[m->nr++] = (struct ext){ sector, nr, node };
-}
-
-/* The bits on the disk are those of the model, and the counters those of the bits. */
-static void model_compare(struct fix *f, const struct model *m)
-{
-	u64 before = available(f);
-
-	for (u32 g = 0; g < f->geo.nr_groups; g++) {
-		u64 end = fmt_group_start(&f->geo, g) + fmt_group_len(&f->geo, g);
-
-		for (u64 s = fmt_space_start(&f->geo, g); s < end; s++)
-			if (fix_is_used(f, s) != bitmap_test(m->used, s))
-				ck_abort_msg("bit of sector %llu", (unsigned long long)s);
-	}
-	fix_check_counters(f);
-	/* A mount counts whole free blocks anew: the same number. */
-	ck_assert_uint_eq(reserved(f), 0);
-	fix_reopen(f);
-	ck_assert_uint_eq(available(f), before);
-}
 
 /* ---- random allocation and freeing ---- */
 
 static void random_alloc(struct fix *f, struct model *m, u64 *rnd)
 {
 	u32 block = f->geo.block_sectors;
-	struct op_arg a = { .op = OP_ALLOC, .min = block };
+	struct op_arg a = { .op = OP_ALLOC };
 	int r;
 
 	a.nr = block * (1 + fix_roll(rnd, fix_roll(rnd, 4) ? 16 : 4096 / block + 1));
-	a.min = fix_roll(rnd, 4) ? block : MIN(a.nr, block * 3);
+	if (fix_roll(rnd, 2))
+		a.nr = 1 + fix_roll(rnd, block);
+	a.min = fix_roll(rnd, 4) ? 1 : MIN(a.nr, block * 3);
+	a.parts = fix_roll(rnd, 2);
 	a.flag = fix_roll(rnd, 2);
 	if (m->nr > 0 && fix_roll(rnd, 2)) {
 		const struct ext *e = &m->ext[fix_roll(rnd, m->nr)];
@@ -182,10 +37,7 @@ static void random_alloc(struct fix *f, struct model *m, u64 *rnd)
 	ck_assert(r == a.then || r == -ENOSPC);
 	if (r)
 		return;
-	ck_assert_uint_eq(a.sector % block, 0);
-	ck_assert_uint_eq(a.got % block, 0);
-	ck_assert_uint_ge(a.got, a.min);
-	ck_assert_uint_le(a.got, a.nr);
+	check_shape(f, &a);
 	ck_assert(!fake_is_busy(f->jnl, a.sector, a.got));
 	for (u32 i = 0; i < a.got; i++)
 		if (fix_map_entry(f, a.sector + i) != 0)
@@ -217,11 +69,11 @@ static void random_node(struct fix *f, struct model *m, u64 *rnd)
 static void random_free(struct fix *f, struct model *m, u64 *rnd)
 {
 	struct ext *e = &m->ext[fix_roll(rnd, m->nr)];
-	u32 nr = e->nr, block = f->geo.block_sectors;
+	u32 nr = e->nr;
 	struct op_arg a = { .op = e->node ? OP_FREE_NODE : OP_FREE };
 
 	if (!e->node && fix_roll(rnd, 3) == 0)
-		nr = block * (1 + fix_roll(rnd, e->nr / block));
+		nr = 1 + fix_roll(rnd, e->nr);
 	a.goal = e->sector + e->nr - nr;
 	a.nr = nr;
 	if (fix_roll(rnd, 10) == 0)
@@ -287,50 +139,48 @@ END_TEST
 
 /* ---- a full disk ---- */
 
-/* Reserves all that is granted, one block after another, then takes it in pieces. */
-static u64 fill_disk(struct fix *f, u64 *rnd, struct model *m)
-{
-	u32 block = f->geo.block_sectors;
-	u64 promised = 0, left;
-
-	while (space_reserve(f->sp, block) == 0)
-		promised += block;
-	for (left = promised; left > 0;) {
-		struct op_arg a = { .op = OP_ALLOC, .min = block, .flag = true };
-
-		a.nr = (u32)MIN(left, (u64)block * (1 + fix_roll(rnd, 64)));
-		ck_assert_int_eq(do_op(f, &a), 0);
-		left -= a.got;
-		model_add(m, a.sector, a.got, false);
-	}
-	ck_assert_uint_eq(reserved(f), 0);
-	ck_assert_uint_eq(available(f), 0);
-	return promised;
-}
-
 START_TEST(what_was_reserved_can_be_allocated_with_nodes_in_between)
 {
-	u64 rnd = fix_seed(), node, promised = 0;
-	u32 block = block_sizes[_i] / SECTOR_SIZE;
+	u64 rnd = fix_seed(), node, left;
 	struct model m;
 	struct fix f;
 
 	fix_open(&f, 65536, block_sizes[_i], rnd);
 	model_init(&m, &f.geo);
-	while (space_reserve(f.sp, block) == 0)
-		promised += block;
-	ck_assert_uint_gt(promised, 32768);
-	while (promised > 0) {
-		struct op_arg a = { .op = OP_ALLOC, .min = block, .flag = true };
-
+	/* What is left over is less than a node. */
+	left = available(&f) - (NODE_SECTORS - 1);
+	ck_assert_uint_gt(left, 32768);
+	ck_assert_int_eq(space_reserve(f.sp, left), 0);
+	while (left > 0) {
 		/* As many nodes as anybody likes: they must not take what is promised. */
 		if (do_node(&f, true, &node) == 0)
 			model_add(&m, node, NODE_SECTORS, true);
-		a.nr = (u32)MIN(promised, (u64)block * (1 + fix_roll(&rnd, 64)));
-		ck_assert_int_eq(do_op(&f, &a), 0);
-		model_add(&m, a.sector, a.got, false);
-		promised -= a.got;
+		left -= take_promised(&f, &m, left, &rnd);
 	}
+	ck_assert_uint_eq(available(&f), NODE_SECTORS - 1);
+	model_compare(&f, &m);
+	model_fini(&m);
+	fix_close(&f);
+}
+END_TEST
+
+/* Filled, emptied at random and filled again: all that is free is promised and found, each time. */
+START_TEST(a_full_disk_that_was_emptied_in_part_can_be_filled_again)
+{
+	u64 rnd = fix_seed();
+	struct model m;
+	struct fix f;
+
+	fix_open(&f, 32768, block_sizes[_i], rnd);
+	model_init(&m, &f.geo);
+	for (u32 round = 0; round < 6; round++) {
+		fill_disk(&f, &rnd, &m);
+		for (u32 i = m.nr / 2; i > 0; i--)
+			random_free(&f, &m, &rnd);
+		jnl_commit(f.jnl, 0);
+	}
+	while (m.nr > 0)
+		random_free(&f, &m, &rnd);
 	model_compare(&f, &m);
 	model_fini(&m);
 	fix_close(&f);
@@ -677,11 +527,11 @@ static int twice_body(struct view *v, void *p)
 	int r = op_body(v, a);
 
 	if (r == 0)
-		r = space_alloc(v, a->sp, 0, a->min, a->nr, true, &second, &got);
+		r = alloc_in(v, a, &second, &got);
 	if (r == 0)
 		r = space_free(v, a->sp, second, got);
 	if (r == 0)
-		r = space_alloc(v, a->sp, 0, a->min, a->nr, true, &a->goal, &got);
+		r = alloc_in(v, a, &a->goal, &got);
 	ck_assert(r != 0 || a->goal != second);
 	return r;
 }
@@ -707,14 +557,6 @@ START_TEST(several_changes_in_one_handle_add_up)
 }
 END_TEST
 
-#define EACH_SIZE(s, test, seconds)                                                                \
-	do {                                                                                       \
-		TCase *tc_ = tcase_create(#test);                                                  \
-		tcase_add_loop_test(tc_, test, 0, (int)ARRAY_LEN(block_sizes));                    \
-		tcase_set_timeout(tc_, seconds);                                                   \
-		suite_add_tcase(s, tc_);                                                           \
-	} while (0)
-
 int main(void)
 {
 	Suite *s = suite_create("space");
@@ -723,6 +565,7 @@ int main(void)
 	EACH_SIZE(s, they_agree_when_buffers_are_missing, 120);
 	EACH_SIZE(s, they_agree_over_several_groups, 120);
 	EACH_SIZE(s, what_was_reserved_can_be_allocated_with_nodes_in_between, 60);
+	EACH_SIZE(s, a_full_disk_that_was_emptied_in_part_can_be_filled_again, 60);
 	EACH_SIZE(s, a_full_disk_has_nodes_left_for_what_frees, 60);
 	EACH_SIZE(s, new_inodes_stop_before_what_writeback_needs, 60);
 	check_add(s, busy_space_is_given_out_after_a_commit_only);

@@ -138,13 +138,6 @@ START_TEST(reporting_as_torn_what_is_old_is_seen)
 }
 END_TEST
 
-START_TEST(writing_to_what_is_not_durably_unwritten_is_seen)
-{
-	must_be_seen((struct rule){ .fs = FS_OMIT_UNWRITTEN, .ops = 160, .from = 39,
-				    .worlds = 300 });
-}
-END_TEST
-
 START_TEST(writing_over_what_is_not_completed_is_seen)
 {
 	must_be_seen((struct rule){ .fs = FS_OMIT_PENDING, .ops = 160, .worlds = 300 });
@@ -178,7 +171,6 @@ int main(void)
 	check_add_slow(s, moving_the_tail_past_an_open_intent_is_seen, 1000);
 	check_add_slow(s, replaying_data_older_than_an_intent_is_seen, 1000);
 	check_add_slow(s, reporting_as_torn_what_is_old_is_seen, 1000);
-	check_add_slow(s, writing_to_what_is_not_durably_unwritten_is_seen, 1000);
 	check_add_slow(s, writing_over_what_is_not_completed_is_seen, 1000);
 	check_add_slow(s, never_announcing_what_has_no_checksum_is_seen, 1000);
 	return check_main(s);
