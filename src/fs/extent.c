@@ -13,12 +13,19 @@
  *    sectors 0, 1, 2, 3, then two of every power of two: 4-5, 6-7, 8-11, 12-15, 16-23, ... So
  *    a file of one block is in no more than 8 extents at 64 KiB and 18 at 2 MiB however it was
  *    written, and takes up less than 1.5 times its size.
+ * 6. What continues a file asks for space ahead, as much as the file has, so that files that grow
+ *    side by side get extents that double, up to 8 MiB. Nothing of it is taken.
  *
  * What the tree says is not trusted: an extent that is empty or leaves the device is a
  * corruption.
  */
 #include "base/err.h"
 #include "fs/file_priv.h"
+
+/* Sectors that a file is to find free behind its end when it grows. */
+#define AHEAD_MIN ((u64)16)
+#define AHEAD_MAX ((u64)2048)
+#define AHEAD_OF_DEVICE 256u
 
 /* Credits of freeing one run: bitmap, map and group table sectors. */
 static unsigned free_credits(u64 nr)
@@ -94,17 +101,6 @@ int extent_find_in(struct view *v, u64 ino, u64 sector, struct extent_run *out)
 	return 0;
 }
 
-int extent_goal_in(struct view *v, u64 ino, u64 sector, u64 *goal)
-{
-	struct ext e = { 0 };
-	int r = ext_before(v, ino, sector, &e);
-
-	if (r && r != -ENOENT)
-		return r;
-	*goal = r ? 0 : e.disk + e.nr;
-	return 0;
-}
-
 int extent_insert_in(struct view *v, u64 ino, u64 sector, u64 disk, u32 nr)
 {
 	struct ext new = { sector, disk, nr }, e;
@@ -131,6 +127,25 @@ int extent_insert_in(struct view *v, u64 ino, u64 sector, u64 disk, u32 nr)
 	return ext_set(v, ino, &new);
 }
 
+/*
+ * Rule 6: space behind the extent before, if this continues it: as much as the file has, within
+ * bounds, and no more than a small part of the device.
+ */
+static int place_near(struct view *v, const struct inode_edit *e, u64 sector, struct space_want *w)
+{
+	const struct fmt_geo *geo = view_geo(v);
+	u64 ahead = MIN(MAX(e->attr.sectors, AHEAD_MIN), AHEAD_MAX);
+	struct ext before = { 0 };
+	int r = ext_before(v, e->ip->ino, sector, &before);
+
+	if (r)
+		return r == -ENOENT ? 0 : r;
+	w->goal = before.disk + before.nr;
+	if (before.sector + before.nr == sector)
+		w->ahead = (u32)MIN(ahead, geo->nr_sectors / AHEAD_OF_DEVICE);
+	return 0;
+}
+
 /* How much of what is wanted is laid out as one: whole blocks, or a part of one. */
 static u32 place_size(const struct inode *ip, u64 sector, u32 want)
 {
@@ -145,10 +160,11 @@ int extent_place_in(struct view *v, struct inode_edit *e, struct extent_place *p
 {
 	struct inode *ip = e->ip;
 	struct space_want w = {
-		.nr = place_size(ip, p->sector, p->want), .reserved = true, .parts = p->parts,
+		.nr = place_size(ip, p->sector, p->want), .owner = ip->ino, .reserved = true,
+		.parts = p->parts,
 	};
 	u64 disk;
-	int r = extent_goal_in(v, ip->ino, p->sector, &w.goal);
+	int r = place_near(v, e, p->sector, &w);
 
 	if (!r)
 		r = space_alloc(v, ip->fs->space, &w, &disk, &p->nr);

@@ -41,8 +41,6 @@ static inline void file_map_changed(struct inode *ip)
 
 /* The extent that contains the sector, or the hole around it (from the sector on). */
 int extent_find_in(struct view *v, u64 ino, u64 sector, struct extent_run *out);
-/* Where a new extent at this file sector should be: behind the one before it. 0 = anywhere. */
-int extent_goal_in(struct view *v, u64 ino, u64 sector, u64 *goal);
 /* Insert into a hole; joins neighbours that are contiguous in the file and on the disk. */
 int extent_insert_in(struct view *v, u64 ino, u64 sector, u64 disk, u32 nr);
 /*

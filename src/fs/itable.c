@@ -267,12 +267,14 @@ static bool put_not_last(struct inode *ip)
 void fs_iput(struct inode *ip)
 {
 	struct inode *victim = NULL;
-	struct fs *fs;
 	bool mine = false;
+	struct fs *fs;
+	u64 ino;
 
 	if (!ip || put_not_last(ip))
 		return;
 	fs = ip->fs;
+	ino = ip->ino;
 	mutex_lock(&fs->table_lock);
 	if (__atomic_fetch_sub(&ip->refs, 1, __ATOMIC_ACQ_REL) == 1) {
 		if (!__atomic_load_n(&ip->deleted, __ATOMIC_ACQUIRE))
@@ -281,6 +283,7 @@ void fs_iput(struct inode *ip)
 		victim = pick_victim(fs);
 	}
 	mutex_unlock(&fs->table_lock);
+	space_ahead_drop(fs->space, ino);
 	if (mine)
 		delete_inode(fs, ip);
 	if (victim)

@@ -126,6 +126,8 @@ static void publish_scratch(void *arg, u64 seq)
 	if (s->frag)
 		sp->frag = s->frag;
 	mutex_unlock(&sp->lock);
+	if (s->ahead.owner)
+		space_ahead_keep(sp, &s->ahead);
 	for (u32 i = 0; i < s->nr; i++) {
 		publish_change(sp, &s->change[i]);
 		if (s->change[i].what != CHANGE_ALLOC)

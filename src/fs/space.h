@@ -65,6 +65,13 @@ struct space_want {
 	u32 nr;         /* sectors; more than SPACE_ALLOC_MAX are given in several calls */
 	u32 min;        /* of them, at least; 0 = 1 */
 	/*
+	 * For whole blocks: so many more sectors are to follow. A place where they have room is
+	 * looked for, and others leave it alone, as long as they find another one. owner: the
+	 * inode number; its own space ahead is not in its way.
+	 */
+	u64 owner;
+	u32 ahead;
+	/*
 	 * The sectors were reserved before; what was allocated is taken off the reservation when
 	 * the run is published. Without, only what space_reserve() would grant is given; whoever
 	 * runs beside writers must reserve first.
@@ -78,6 +85,8 @@ struct space_want {
 };
 int space_alloc(struct view *v, struct space *sp, const struct space_want *w, u64 *out_sector,
 		u32 *out_nr);
+/* What was left to this file is no longer (any context without RANK_HANDLE). */
+void space_ahead_drop(struct space *sp, u64 owner);
 /*
  * So many sectors of a reservation may go into nodes of this run. They are off the reservation when
  * it is published, needed or not.

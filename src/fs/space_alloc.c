@@ -19,6 +19,7 @@
  *    (space_node.c), while there is another place: a fragment between nodes would leave less than
  *    a node's room, and a node between fragments would keep their block from becoming whole.
  * 5. No fragment crosses the bounds of a block: it breaks one at most.
+ * 6. What is ahead of other files (space_ahead.c) is taken when there is nothing else.
  *
  * Called in bodies only, so one at a time.
  */
@@ -30,6 +31,7 @@
  * which means that all of their bitmaps are read. */
 #define SCAN_GROUPS 4u
 #define SCAN_GROUPS_PARTS 1u
+#define SCAN_RUNS_AHEAD 256u     /* looked at for one with room ahead, before the longest will do */
 
 /* ---- runs of data ---- */
 
@@ -38,14 +40,17 @@ struct search {
 	struct space *sp;
 	bool parts;              /* in partly used blocks, else whole ones */
 	bool off_nodes;          /* not in the block that nodes are packed into */
+	bool heeds_ahead;        /* not in what others have ahead */
+	u64 owner;
 	u32 min, nr;             /* sectors */
+	u32 runs, max_runs;      /* seen; after so many the best one will do, 0 = never */
 	u32 best;                /* longest run found, 0 = none */
 	u32 group, pos;          /* of it */
 };
 
 static bool search_done(const struct search *s)
 {
-	return s->best >= s->nr;
+	return s->best >= s->nr || (s->best && s->max_runs && s->runs >= s->max_runs);
 }
 
 static void search_offer(struct search *s, u32 group, u32 start, u32 end)
@@ -101,6 +106,7 @@ static int search_span(struct search *s, struct bits *b, u32 from, u32 end)
 		u32 start, stop;
 		int r = bits_next_run(b, from, end, &lim, &start, &stop);
 
+		s->runs++;
 		if (r == 0 && start < stop && s->parts)
 			r = offer_parts(s, b, start, stop);
 		else if (r == 0 && start < stop)
@@ -124,10 +130,19 @@ static void search_learn(const struct search *s, struct bits *b)
 		*longest = MAX(s->best, s->min - 1);
 }
 
+static int search_open(const struct search *s, u32 group, struct bits *b)
+{
+	int r = bits_open(b, s->v, group);
+
+	b->heeds_ahead = s->heeds_ahead;
+	b->owner = s->owner;
+	return r;
+}
+
 static int search_group(struct search *s, u32 group, u32 from)
 {
 	struct bits b;
-	int r = bits_open(&b, s->v, group);
+	int r = search_open(s, group, &b);
 
 	if (r)
 		return r;
@@ -201,7 +216,7 @@ static int look_at(struct search *s, u32 group, u32 pos, u32 end, u32 len, u32 *
 {
 	struct run_limits lim = data_limits(s, group);
 	struct bits b;
-	int r = bits_open(&b, s->v, group);
+	int r = search_open(s, group, &b);
 
 	*start = *stop = 0;
 	if (r || pos < b.first || pos >= b.len || pos % lim.align != 0)
@@ -263,15 +278,22 @@ static int find_blocks(struct search *s, const struct space_want *w)
 {
 	struct space_scratch *scratch = &s->sp->scratch;
 	u32 block = s->sp->geo->block_sectors, nr = s->nr;
+	u64 end;
 	int r;
 
 	s->min = ALIGN_UP(s->min, block);
-	s->nr = ALIGN_UP(s->nr, block);
+	s->nr = ALIGN_UP(s->nr + w->ahead, block);
+	s->max_runs = w->ahead ? SCAN_RUNS_AHEAD : 0;
 	r = search_blocks(s, w->goal);
 	s->best = MIN(s->best, nr);
-	if (r == 0 && s->best && w->goal == 0)
-		scratch->cursor = fmt_group_start(s->sp->geo, s->group) + s->pos + s->best;
-	return r;
+	if (r || !s->best)
+		return r;
+	end = fmt_group_start(s->sp->geo, s->group) + s->pos + s->best;
+	if (w->goal == 0)
+		scratch->cursor = end;
+	if (w->ahead)
+		scratch->ahead = (struct space_ahead){ w->owner, end, end + w->ahead, 0 };
+	return 0;
 }
 
 /* ---- fragments ---- */
@@ -298,9 +320,13 @@ static int search_last(struct search *s)
 static int search_fresh(struct search *s)
 {
 	u32 block = s->sp->geo->block_sectors;
-	struct search whole = { .v = s->v, .sp = s->sp, .min = block, .nr = block };
-	int r = search_blocks(&whole, 0);
+	struct search whole = *s;
+	int r;
 
+	whole.parts = whole.off_nodes = false;
+	whole.runs = 0;
+	whole.min = whole.nr = block;
+	r = search_blocks(&whole, 0);
 	if (r || !whole.best)
 		return r;
 	search_offer(s, whole.group, whole.pos, whole.pos + block);
@@ -384,23 +410,44 @@ static u32 data_allowed(struct view *v, struct space *sp, const struct space_wan
 	return MIN_T(s64, nr, MAX(now.data - now.reserved, (s64)0));
 }
 
+static int find_once(struct search *s, const struct space_want *w)
+{
+	const struct search as_asked = *s;
+	int r = s->nr >= s->sp->geo->block_sectors ? find_blocks(s, w) : find_fragment(s, w);
+
+	if (r || s->best || !parts_will_do(s->v, s->sp, w))
+		return r;
+	*s = as_asked;
+	return find_parts(s);
+}
+
+static int find(struct search *s, const struct space_want *w)
+{
+	const struct search as_asked = *s;
+	int r = find_once(s, w);
+
+	if (r || s->best || !s->heeds_ahead)
+		return r;
+	*s = as_asked;
+	s->heeds_ahead = false;
+	return find_once(s, w);
+}
+
 int space_alloc(struct view *v, struct space *sp, const struct space_want *w, u64 *out_sector,
 		u32 *out_nr)
 {
-	u32 block = sp->geo->block_sectors, nr = data_allowed(v, sp, w);
-	struct search s = { .v = v, .sp = sp, .min = MAX(w->min, 1u), .nr = nr };
+	struct search s = {
+		.v = v, .sp = sp, .min = MAX(w->min, 1u), .nr = data_allowed(v, sp, w),
+		.owner = w->owner, .heeds_ahead = space_ahead_any(sp),
+	};
 	struct space_scratch *scratch;
 	int r;
 
-	if (nr < s.min)
+	if (s.nr < s.min)
 		return -ENOSPC;
 	r = space_scratch_get(v, sp, &scratch);
 	if (r == 0)
-		r = nr >= block ? find_blocks(&s, w) : find_fragment(&s, w);
-	if (r == 0 && s.best == 0 && parts_will_do(v, sp, w)) {
-		s = (struct search){ .v = v, .sp = sp, .min = MAX(w->min, 1u), .nr = nr };
-		r = find_parts(&s);
-	}
+		r = find(&s, w);
 	if (r == 0 && s.best == 0)
 		r = -ENOSPC;
 	if (r == 0)

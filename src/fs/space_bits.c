@@ -201,19 +201,29 @@ static void run_cut(u32 *start, u32 *end, u32 from, u32 to)
 		*start = MIN(to, *end);
 }
 
+/* *start, *stop if `have`, else or if it begins earlier: first, last. */
+static bool earlier(bool have, bool other, u64 first, u64 last, u64 *start, u64 *stop)
+{
+	if (other && !(have && *start < first)) {
+		*start = first;
+		*stop = last;
+	}
+	return have || other;
+}
+
 bool bits_next_unusable(struct bits *b, u64 from, u64 end, u64 *start, u64 *stop)
 {
 	const struct fs *fs = view_host(b->v);
-	bool busy = view_next_busy(b->v, from, end, start, stop);
+	struct space *sp = fs ? fs->space : NULL;
+	bool have = view_next_busy(b->v, from, end, start, stop), other;
 	u64 first, last;
 
-	if (!space_window(fs ? fs->space : NULL, &first, &last))
-		return busy;
-	if (last <= from || first >= end || (busy && *start < first))
-		return busy;
-	*start = first;
-	*stop = last;
-	return true;
+	other = space_window(sp, &first, &last) && last > from && first < end;
+	have = earlier(have, other, first, last, start, stop);
+	if (!b->heeds_ahead)
+		return have;
+	other = space_ahead_next(sp, b->owner, from, end, &first, &last);
+	return earlier(have, other, first, last, start, stop);
 }
 
 bool bits_any_unusable(struct bits *b, u32 from, u32 end)

@@ -34,6 +34,10 @@ struct space_change {
 	u32 node_from;              /* of the group from now on, 0 = as it is */
 };
 
+/* Space that others than the owner leave alone (space_ahead.c). */
+#define SPACE_AHEAD_MAX 64u
+struct space_ahead { u64 owner, start, end, age; };
+
 /* What the handle that runs will do to the counters when it is published. Belongs to the run with
  * that number (view_run()); handles are serialised, so there is one and it needs no lock. */
 struct space_scratch {
@@ -41,6 +45,7 @@ struct space_scratch {
 	s64 free, blocks, zone, nodes, reserved;
 	u64 cursor;                 /* where data went last, 0 = nowhere */
 	u64 frag;                   /* the same for fragments */
+	struct space_ahead ahead;   /* to be kept; owner 0: none */
 	struct space_change *change;
 	u32 nr, max;
 };
@@ -60,6 +65,9 @@ struct space {
 	s64 reserved;               /* sectors */
 	u64 cursor;
 	u64 frag;                   /* behind the last fragment, in its block; 0 = none */
+	struct space_ahead ahead[SPACE_AHEAD_MAX];
+	u32 nr_ahead;               /* atomic to look whether there are any */
+	u64 ahead_age;
 	/* space_window.c: what is being discarded, not to be allocated; trim_end 0: nothing */
 	u64 trim_start, trim_end;
 	bool trimming;
@@ -76,6 +84,9 @@ struct bits {
 	u64 init;                   /* initialised bitmap sectors */
 	u32 idx;                    /* bitmap sector that `words` are of */
 	const le64 *words;          /* NULL = not initialised: all free */
+	/* what is ahead of other files than this one is not usable; set after bits_open() */
+	bool heeds_ahead;
+	u64 owner;
 };
 int bits_open(struct bits *b, struct view *v, u32 group);
 /* First bit in [from, end) that is set (clear), or end. first <= from, end <= len. */
@@ -88,8 +99,8 @@ struct run_limits { u32 align, hole, hole_end, skip, skip_end; };
 int bits_next_run(struct bits *b, u32 from, u32 end, const struct run_limits *lim, u32 *out_start,
 		  u32 *out_end);
 
-/* The first range that overlaps [from, end) and can't be allocated though it is free: busy, or
- * being discarded. true and its bounds. */
+/* The first range that overlaps [from, end) and can't be allocated though it is free: busy,
+ * being discarded, or left to others. true and its bounds. */
 bool bits_next_unusable(struct bits *b, u64 from, u64 end, u64 *start, u64 *stop);
 bool bits_any_unusable(struct bits *b, u32 from, u32 end);      /* positions */
 
@@ -103,6 +114,12 @@ void space_window_own(struct space *sp);
 void space_window_disown(struct space *sp);
 /* Waits until the present window is gone; false: there is none. */
 bool space_window_wait(struct space *sp);
+
+/* ---- space_ahead.c ---- */
+void space_ahead_keep(struct space *sp, const struct space_ahead *a);
+bool space_ahead_any(const struct space *sp);
+/* The first range of other owners that overlaps [from, end): true and its bounds. */
+bool space_ahead_next(struct space *sp, u64 owner, u64 from, u64 end, u64 *start, u64 *stop);
 
 int group_get(struct view *v, u32 group, const struct fmt_group **out);
 int group_edit(struct view *v, u32 group, struct fmt_group **out);

@@ -28,7 +28,9 @@ struct op_arg {
 	u64 goal;                /* or the sector to free or set */
 	u32 min, nr;
 	bool flag;               /* alloc: reserved; node: deep */
-	bool parts;              /* alloc */
+	bool parts;              /* alloc, as the next two */
+	u64 owner;
+	u32 ahead;
 	u32 value;
 	int then;                /* the body returns this after its work */
 	u64 sector;
@@ -38,7 +40,7 @@ struct op_arg {
 static inline int alloc_in(struct view *v, const struct op_arg *a, u64 *sector, u32 *got)
 {
 	struct space_want w = { .goal = a->goal, .nr = a->nr, .min = a->min, .reserved = a->flag,
-				.parts = a->parts };
+				.parts = a->parts, .owner = a->owner, .ahead = a->ahead };
 
 	return space_alloc(v, a->sp, &w, sector, got);
 }
