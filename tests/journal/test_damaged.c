@@ -10,6 +10,7 @@
 #include "blk/sim.h"
 #include "stat/stat.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -242,6 +243,57 @@ START_TEST(a_log_header_that_was_torn_is_no_damage)
 }
 END_TEST
 
+START_TEST(without_a_good_log_header_nothing_is_guessed)
+{
+	struct jnl_config cfg = { .dev = dev, .geo = &bank->geo };
+	struct jnl *j;
+
+	ck_assert_int_eq(jnl_close(bank->j, false), 0);
+	damage(bank->geo.jnl_sector, NOISE);
+	damage(bank->geo.jnl_sector + 1, NOISE);
+	ck_assert_int_eq(jnl_open(&cfg, &j, NULL), -EUCLEAN);
+	ck_assert_int_eq(jnl_format(dev, &bank->geo), 0);
+	ck_assert_int_eq(bank_open(bank), 0);
+}
+END_TEST
+
+/* ---- a header that can't be written ---- */
+
+static unsigned refused, written;
+static u64 last_header;
+
+static int no_room_for_headers(void *arg, const struct blk_fault *f)
+{
+	(void)arg;
+	if (f->op != BLK_FAULT_WRITE || f->sector - bank->geo.jnl_sector >= 2)
+		return 0;
+	ck_assert(!last_header || last_header == f->sector);
+	last_header = f->sector;
+	written++;
+	return written <= refused ? -ENOSPC : 0;
+}
+
+/* The other one counts until it is: it must not be written over. */
+START_TEST(a_log_header_that_could_not_be_written_is_tried_again_in_its_place)
+{
+	refused = 3;
+	blk_fault_set(dev, no_room_for_headers, NULL);
+	for (u32 i = 1; i <= refused; i++) {
+		ck_assert_int_eq(set_number(i), 0);
+		ck_assert_int_eq(jnl_checkpoint_all(bank->j), -ENOSPC);
+	}
+	ck_assert_int_eq(set_number(7), 0);
+	ck_assert_int_eq(jnl_checkpoint_all(bank->j), 0);
+	ck_assert_uint_eq(written, refused + 1);
+	blk_fault_set(dev, NULL, NULL);
+	/* As if it had been torn, after the tail had moved in memory: the log has it all. */
+	jnl_close(bank->j, true);
+	damage(last_header, NOISE);
+	ck_assert_uint_eq(reopen(false).lost_first, 0);
+	ck_assert_uint_eq(number(), 7);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("damaged log");
@@ -254,6 +306,8 @@ int main(void)
 	tcase_add_loop_test(tc, the_last_transaction_may_be_cut_as_a_power_cut_does, 0, HOWS);
 	tcase_add_test(tc, the_changes_of_a_mount_whose_log_header_is_damaged_are_missed);
 	tcase_add_test(tc, a_log_header_that_was_torn_is_no_damage);
+	tcase_add_test(tc, without_a_good_log_header_nothing_is_guessed);
+	tcase_add_test(tc, a_log_header_that_could_not_be_written_is_tried_again_in_its_place);
 	suite_add_tcase(s, tc);
 	return check_main(s);
 }
