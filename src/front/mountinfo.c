@@ -18,7 +18,7 @@
 
 #include "front/mountinfo.h"
 
-#define DEAD_TRIES 200
+#define DEAD_TRIES 2000
 #define DEAD_PAUSE_US 5000
 
 typedef bool (*match_fn)(const struct mountinfo *m, const char *path);

@@ -54,7 +54,10 @@ static int is_whole(struct look *l, u64 pos, const struct fmt_txn *head)
 		l->txn_bytes = len;
 	}
 	r = look_read(l, pos, l->txn, len / SECTOR_SIZE);
-	return r <= 0 ? r : !fmt_txn_check(l->txn, len, epoch, seq);
+	if (r <= 0)
+		return r;
+	r = fmt_txn_check(l->txn, len, epoch, seq);
+	return r == -ENOMEM ? r : !r;
 }
 
 /* Does the transaction at pos prove that one before it was there? */

@@ -74,10 +74,18 @@ in_statfs()
 	read -r nr _ <"/proc/$1/syscall" && [ "$nr" = 137 ]
 }
 
+# All threads but the kernel's own workers.
+stopped()
+{
+	! awk '/^Name:/ { name = $2 } /^State:/ { print name, $2 }' /proc/"$1"/task/*/status |
+		grep -v '^iou-' | grep -qv ' T$'
+}
+
 killed_while_asked()
 {
 	local status asks daemon=${T_PIDS[$mnt]}
 	kill -STOP "$daemon"
+	wait_until 20 stopped "$daemon"
 	"$@" &
 	asks=$!
 	wait_until 20 in_statfs $asks || echo 'it never asked'
