@@ -11,7 +11,6 @@
  */
 #include "fs/acl.h"
 
-#include <endian.h>
 #include <errno.h>
 #include <linux/posix_acl.h>
 #include <linux/posix_acl_xattr.h>
@@ -22,44 +21,57 @@
 
 #define PERMS 07u
 
+/*
+ * The kernel's structures (linux/posix_acl_xattr.h), but at any address: a list comes as it lies in
+ * a request, behind a name of any length.
+ */
+struct acl_head {
+	le32 version;
+} __attribute__((packed));
+
+struct acl_entry {
+	le16 tag;
+	le16 perm;
+	le32 id;
+} __attribute__((packed));
+
 struct list {
-	struct posix_acl_xattr_entry *e;
+	struct acl_entry *e;
 	u32 nr;
 };
 
 static struct list list_of(const void *acl, size_t len)
 {
 	return (struct list){
-		.e = (void *)((uintptr_t)acl + sizeof(struct posix_acl_xattr_header)),
-		.nr = (u32)((len - sizeof(struct posix_acl_xattr_header)) /
-			    sizeof(struct posix_acl_xattr_entry)),
+		.e = (void *)((uintptr_t)acl + sizeof(struct acl_head)),
+		.nr = (u32)((len - sizeof(struct acl_head)) / sizeof(struct acl_entry)),
 	};
 }
 
-static u32 tag_of(const struct posix_acl_xattr_entry *e)
+static u32 tag_of(const struct acl_entry *e)
 {
-	return le16toh(e->e_tag);
+	return get16(e->tag);
 }
 
-static u32 perm_of(const struct posix_acl_xattr_entry *e)
+static u32 perm_of(const struct acl_entry *e)
 {
-	return le16toh(e->e_perm);
+	return get16(e->perm);
 }
 
-static void set_perm(struct posix_acl_xattr_entry *e, u32 perm)
+static void set_perm(struct acl_entry *e, u32 perm)
 {
-	e->e_perm = htole16((u16)(perm & PERMS));
+	e->perm = put16((u16)(perm & PERMS));
 }
 
 /* ---- checks ---- */
 
 static int check_length(const void *acl, size_t len)
 {
-	const struct posix_acl_xattr_header *h = acl;
+	const struct acl_head *h = acl;
 
-	if (len < sizeof(*h) || (len - sizeof(*h)) % sizeof(struct posix_acl_xattr_entry))
+	if (len < sizeof(*h) || (len - sizeof(*h)) % sizeof(struct acl_entry))
 		return -EINVAL;
-	if (le32toh(h->a_version) != POSIX_ACL_XATTR_VERSION)
+	if (get32(h->version) != POSIX_ACL_XATTR_VERSION)
 		return -EOPNOTSUPP;
 	return len > ACL_BYTES_MAX ? -ENOSPC : 0;
 }
@@ -109,7 +121,7 @@ bool acl_is_mode(const void *acl, size_t len)
 /* ---- list and mode ---- */
 
 /* The entry that stands for the group bits of the mode: the mask, else the group. */
-static bool is_group_class(const struct list *l, const struct posix_acl_xattr_entry *e)
+static bool is_group_class(const struct list *l, const struct acl_entry *e)
 {
 	if (tag_of(e) == ACL_MASK)
 		return true;
@@ -118,7 +130,7 @@ static bool is_group_class(const struct list *l, const struct posix_acl_xattr_en
 }
 
 /* Which three bits of the mode the entry stands for: their shift, or -1. */
-static int shift_of(const struct list *l, const struct posix_acl_xattr_entry *e)
+static int shift_of(const struct list *l, const struct acl_entry *e)
 {
 	if (tag_of(e) == ACL_USER_OBJ)
 		return 6;

@@ -53,8 +53,10 @@ for round in $(seq "$rounds"); do
 		t_done
 	fi
 	[ ! -s "$synced" ] || check "round $round: what was synced before the kill is there" \
-		sh -c "cd '$mnt' && timeout 100 md5sum -c --quiet '$synced'" || t_done
+		sh -c "cd '$mnt' && timeout 300 md5sum -c --quiet '$synced'" || t_done
 	[ $((round % 4)) != 0 ] || rm -f "$mnt"/junk-*
+	# A long run must not end on a full disk.
+	[ $((round % 20)) != 0 ] || { : >"$synced" && rm -f "$mnt"/s*; }
 	python3 "$T_DIR/writer.py" "$mnt" "$synced" "$round" &
 	writer=$!
 	wait_until 20 test -e "$mnt/started-$round"
@@ -66,7 +68,7 @@ for round in $(seq "$rounds"); do
 done
 check 'the image mounts after the last kill' mount_fs "$img" "$mnt"
 check 'everything that was ever synced is there' \
-	sh -c "cd '$mnt' && timeout 100 md5sum -c --quiet '$synced'"
+	sh -c "cd '$mnt' && timeout 300 md5sum -c --quiet '$synced'"
 check 'something was synced' test -s "$synced"
 check 'it unmounts cleanly' umount_fs "$mnt"
 check_fsck 'the image is consistent' "$img"
