@@ -3,8 +3,9 @@
  * what is cached of it.
  *
  * A budget bounds the sectors of one mapping: who adds a folio beyond it evicts others of the same
- * mapping, as CLOCK would. Dirty folios can't go and may exceed it for a while. A priority decides
- * among mappings: low goes before all others, high when nothing else can.
+ * mapping, as CLOCK would. Dirty folios and those under I/O can't go and may exceed it for a while,
+ * until the next is added. A priority decides among mappings: low goes before all others, high when
+ * nothing else can.
  *
  * Settings live as long as the mount, in a table by id, because a mapping may go and come back.
  *
