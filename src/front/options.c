@@ -47,7 +47,7 @@ struct opt_row {
 static const struct opt_row rows[] = {
 	{ "cache", OPT_WORD, AT(cache), .words = "kernel|daemon", .value_text = "MODE",
 	  .help = "whose page cache serves programs: 'kernel' (default) or 'daemon'" },
-	{ "cache_size", OPT_SIZE, AT(cache_size), .min = LIMIT_CACHE_MIN, .max = (u64)1 << 44,
+	{ "cache_size", OPT_SIZE, AT(cache_size), .min = LIMIT_CACHE_MIN, .max = LIMIT_CACHE_MAX,
 	  .value_text = "SIZE",
 	  .help = "memory of the cache (default: 1/8 of RAM, at most 1 GiB)" },
 	{ "cache_policy", OPT_WORD, AT(policy), .value = 1, .words = "s3fifo|clock|lru|sieve",

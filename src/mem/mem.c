@@ -6,8 +6,9 @@
  *     multiple of 2^k frames and has at most mem.max_order.
  *  2. free[k] has bit b exactly if the frames b << k .. are a free block of order k whose buddy is
  *     not a free block of order k (else they would be one block).
- *  3. The frame word of every frame of a folio holds its descriptor; the word of the first frame of
- *     a free block holds its order; other words are 0. Words are read without the lock.
+ *  3. The frame word of every frame of a folio holds the number of its descriptor; the word of the
+ *     first frame of a free block holds its order; other words are 0. Words are read without the
+ *     lock.
  *  4. The lowest block of the smallest order that fits is taken. Memory above the highest address
  *     ever needed is never touched, so the resident size grows only with use.
  *  5. Without MEM_RESERVE no allocation leaves less than mem.reserve frames in blocks of at least
@@ -27,6 +28,7 @@
 #include <sys/mman.h>
 
 #include "base/err.h"
+#include "base/limits.h"
 #include "base/lock.h"
 #include "base/log.h"
 #include "mem/bad.h"
@@ -52,17 +54,19 @@ static_assert(1u << RESERVE_ORDER == NODE_SECTORS, "the reserve is in runs of on
 enum frame_tag {
 	FRAME_NONE = 0,  /* inside a free block */
 	FRAME_FREE = 1,  /* first frame of a free block; the order is above the tag */
-	FRAME_FOLIO = 2, /* the rest is the address of the descriptor */
+	FRAME_FOLIO = 2, /* the rest is the number of the descriptor in mem.folios */
 	FRAME_CLAIMED = 3, /* as FRAME_FREE, but out of use: mem_run_claim() */
 	FRAME_TAKEN = 4, /* nobody's, but about to get a folio: mem_move() */
 	FRAME_RETIRED = 5, /* bad, and not to be replaced; the order is above the tag */
 	FRAME_TAG_MASK = 7,
 };
 #define FRAME_TAG_SHIFT 3
+static_assert((LIMIT_CACHE_MAX >> SECTOR_SHIFT) - 1 <= UINT32_MAX >> FRAME_TAG_SHIFT,
+	      "each descriptor has a number that fits into a frame word");
 
 static struct {
 	struct mutex lock;
-	u64 *word;            /* frame words */
+	u32 *word;            /* frame words */
 	u32 nr_frames;
 	unsigned max_order;
 	unsigned reserve_order;
@@ -84,7 +88,7 @@ static u64 frames_to_bytes(u32 frames)
 	return (u64)frames << SECTOR_SHIFT;
 }
 
-static void word_set(u32 frame, u64 word)
+static void word_set(u32 frame, u32 word)
 {
 	__atomic_store_n(&mem.word[frame], word, __ATOMIC_RELEASE);
 }
@@ -103,7 +107,7 @@ static void count_free(u32 frames, unsigned order, int sign)
 static void block_add(u32 frame, unsigned order)
 {
 	freemap_set(&mem.free[order], frame >> order);
-	word_set(frame, (u64)order << FRAME_TAG_SHIFT | FRAME_FREE);
+	word_set(frame, order << FRAME_TAG_SHIFT | FRAME_FREE);
 	count_free(1u << order, order, 1);
 }
 
@@ -137,7 +141,7 @@ static bool block_mend(u32 frame, unsigned order)
 	for (u32 i = frame; mem_next_bad(&i) && i < end;) {
 		if (mem_replace(mem_arena + frames_to_bytes(i), NULL) == 0)
 			continue;
-		word_set(frame, (u64)order << FRAME_TAG_SHIFT | FRAME_RETIRED);
+		word_set(frame, order << FRAME_TAG_SHIFT | FRAME_RETIRED);
 		mem.nr_retired += 1u << order;
 		stat_add(STAT_MEMORY_RETIRED, 1ull << order);
 		return false;
@@ -220,15 +224,15 @@ static void folio_setup(struct folio *f, u32 frame, unsigned order)
 	f->priv = NULL;
 }
 
-static void words_fill(u32 frame, unsigned order, u64 word)
+static void words_fill(u32 frame, unsigned order, u32 word)
 {
 	for (u32 i = 0; i < 1u << order; i++)
 		word_set(frame + i, word);
 }
 
-static u64 folio_word(const struct folio *f)
+static u32 folio_word(const struct folio *f)
 {
-	return (u64)(uintptr_t)f | FRAME_FOLIO;
+	return (u32)(f - mem.folios) << FRAME_TAG_SHIFT | FRAME_FOLIO;
 }
 
 static void count_folios(unsigned order, int change)
@@ -362,7 +366,7 @@ bool mem_move(struct folio *f)
 	mutex_lock(&mem.lock);
 	words_fill(to, f->order, folio_word(f));
 	words_fill(from, f->order, FRAME_NONE);
-	word_set(from, (u64)f->order << FRAME_TAG_SHIFT | FRAME_CLAIMED);
+	word_set(from, (u32)f->order << FRAME_TAG_SHIFT | FRAME_CLAIMED);
 	mutex_unlock(&mem.lock);
 	return true;
 }
@@ -375,8 +379,8 @@ static void run_walk(u32 frame, unsigned order, enum frame_tag tag,
 	u32 end = frame + (1u << order);
 
 	while (frame < end) {
-		u64 word = mem.word[frame];
-		unsigned k = (unsigned)(word >> FRAME_TAG_SHIFT);
+		u32 word = mem.word[frame];
+		unsigned k = word >> FRAME_TAG_SHIFT;
 
 		if ((word & FRAME_TAG_MASK) != tag) {
 			frame++;
@@ -390,7 +394,7 @@ static void run_walk(u32 frame, unsigned order, enum frame_tag tag,
 static void block_claim(u32 frame, unsigned order)
 {
 	block_remove(frame, order);
-	word_set(frame, (u64)order << FRAME_TAG_SHIFT | FRAME_CLAIMED);
+	word_set(frame, order << FRAME_TAG_SHIFT | FRAME_CLAIMED);
 }
 
 static void block_release(u32 frame, unsigned order)
@@ -415,7 +419,7 @@ void mem_run_release(u32 frame, unsigned order)
 
 int mem_replace_free(u32 frame)
 {
-	u64 tag;
+	u32 tag;
 	int r = -EBUSY;
 
 	mutex_lock(&mem.lock);
@@ -428,13 +432,13 @@ int mem_replace_free(u32 frame)
 
 struct folio *mem_folio_at(u32 frame)
 {
-	u64 word;
+	u32 word;
 
 	ASSERT(frame < mem.nr_frames);
 	word = __atomic_load_n(&mem.word[frame], __ATOMIC_ACQUIRE);
 	if ((word & FRAME_TAG_MASK) != FRAME_FOLIO)
 		return NULL;
-	return (struct folio *)(uintptr_t)(word & ~(u64)FRAME_TAG_MASK);
+	return mem.folios + (word >> FRAME_TAG_SHIFT);
 }
 
 struct folio *mem_folio_of(const void *addr)
@@ -491,9 +495,14 @@ u64 mem_len(void)
 	return mem_total_bytes();
 }
 
+static u64 words_bytes(void)
+{
+	return (u64)mem.nr_frames * sizeof(*mem.word);
+}
+
 u64 mem_overhead_bytes(void)
 {
-	u64 bytes = (u64)mem.nr_frames * sizeof(u64) + bad_bytes();
+	u64 bytes = words_bytes() + bad_bytes();
 
 	for (unsigned k = 0; k <= mem.max_order; k++)
 		bytes += freemap_bytes(&mem.free[k]);
@@ -541,11 +550,6 @@ static void *table_map(u64 bytes)
 	if (bytes >= TABLE_HUGE && madvise(at, bytes, MADV_HUGEPAGE))
 		log_debug("a table gets no transparent huge pages: %s", err_text(errno));
 	return at;
-}
-
-static u64 words_bytes(void)
-{
-	return (u64)mem.nr_frames * sizeof(u64);
 }
 
 static u64 folios_bytes(void)
@@ -621,7 +625,7 @@ int mem_init(const struct mem_config *cfg)
 	int err;
 
 	ASSERT(mem_arena == NULL);
-	if (cfg->bytes < MEM_MIN_BYTES || frames > UINT32_MAX / 2 || reserve >= cfg->bytes)
+	if (cfg->bytes < MEM_MIN_BYTES || cfg->bytes > LIMIT_CACHE_MAX || reserve >= cfg->bytes)
 		return -EINVAL;
 	if (cfg->max_order != 0xff && cfg->max_order > FOLIO_MAX_ORDER)
 		return -EINVAL;

@@ -3,7 +3,7 @@
  *
  * One arena of virtual memory is reserved for the whole cache; frames of 4 KiB in it are handed
  * out as folios of 2^order frames, naturally aligned and contiguous, by a buddy allocator. Each
- * frame has one 8-byte frame word with a type tag; every frame of a folio leads to the one
+ * frame has one 4-byte frame word with a type tag; every frame of a folio leads to the one
  * descriptor of the folio, so no caller ever sees a tail frame.
  *
  * Ownership: mem_alloc() returns a folio with one reference and no mapping; the last folio_put()
@@ -74,7 +74,7 @@ enum mem_flags {
 };
 
 struct mem_config {
-	u64 bytes;              /* budget of the arena, at least 1 MiB; rounded down to frames */
+	u64 bytes;              /* budget of the arena, 1 MiB to LIMIT_CACHE_MAX; in frames */
 	unsigned max_order;     /* 0..FOLIO_MAX_ORDER; 0xff = largest folio of at most bytes/64 */
 	u64 reserve_bytes;      /* for MEM_RESERVE; 0 = 1/32 of bytes, 256 KiB..16 MiB */
 };

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/limits.h"
 #include "base/time.h"
 #include "check_main.h"
 #include "mem/freemap.h"
@@ -218,6 +219,8 @@ START_TEST(senseless_configurations_are_refused)
 			 -EINVAL);
 	ck_assert_int_eq(mem_init(&(struct mem_config){ .bytes = MIB, .max_order = 10 }), -EINVAL);
 	ck_assert_int_eq(mem_init(&(struct mem_config){ .bytes = MIB, .reserve_bytes = MIB,
+							.max_order = 0xff }), -EINVAL);
+	ck_assert_int_eq(mem_init(&(struct mem_config){ .bytes = LIMIT_CACHE_MAX + SECTOR_SIZE,
 							.max_order = 0xff }), -EINVAL);
 }
 END_TEST
