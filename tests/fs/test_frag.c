@@ -3,6 +3,7 @@
  * and goes. And fsync of one file leaves the data of others alone. All counted.
  */
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -206,6 +207,91 @@ START_TEST(fsync_of_one_file_writes_nothing_of_another)
 }
 END_TEST
 
+/* ---- a file whose writes do not end ---- */
+
+static struct {
+	pthread_mutex_t lock;
+	pthread_cond_t cond;
+	bool hangs, let_go;
+} device = { .lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER };
+
+static __thread bool is_slow;
+
+static int hang(void *arg, const struct blk_fault *f)
+{
+	(void)arg;
+	if (!is_slow || f->op != BLK_FAULT_WRITE || f->kind != BLK_DATA)
+		return 0;
+	pthread_mutex_lock(&device.lock);
+	device.hangs = true;
+	pthread_cond_broadcast(&device.cond);
+	while (!device.let_go)
+		pthread_cond_wait(&device.cond, &device.lock);
+	pthread_mutex_unlock(&device.lock);
+	return 0;
+}
+
+static void *sync_slowly(void *file)
+{
+	is_slow = true;
+	return (void *)(intptr_t)fs_fsync(file, false);
+}
+
+static pthread_t begin_to_hang(struct inode *f)
+{
+	pthread_t thread;
+
+	device.hangs = device.let_go = false;
+	blk_fault_set(b.dev, hang, NULL);
+	ck_assert_int_eq(pthread_create(&thread, NULL, sync_slowly, f), 0);
+	pthread_mutex_lock(&device.lock);
+	while (!device.hangs)
+		pthread_cond_wait(&device.cond, &device.lock);
+	pthread_mutex_unlock(&device.lock);
+	return thread;
+}
+
+static void end_of_hanging(pthread_t thread)
+{
+	void *result;
+
+	pthread_mutex_lock(&device.lock);
+	device.let_go = true;
+	pthread_cond_broadcast(&device.cond);
+	pthread_mutex_unlock(&device.lock);
+	ck_assert_int_eq(pthread_join(thread, &result), 0);
+	ck_assert_ptr_null(result);
+	blk_fault_set(b.dev, NULL, NULL);
+}
+
+/* In new space, in place, and through the log; the other file's writes hang in either of the first
+ * two. That it returns at all is the claim. */
+START_TEST(fsync_of_one_file_ends_while_writes_of_another_hang)
+{
+	static const u64 lens[] = { 8 * PIECE, 8 * PIECE, SECTOR_SIZE };
+	struct inode *f, *other;
+	pthread_t thread;
+
+	box_open(&b, "ram:128M", 4096);
+	f = new_file(0);
+	other = new_file(1);
+	for (unsigned slow = 0; slow < 2; slow++) {
+		for (u64 pos = 0; pos < 8 * PIECE; pos += PIECE)
+			put_piece(other, pos, PIECE);
+		thread = begin_to_hang(other);
+		for (unsigned i = 0; i < ARRAY_LEN(lens); i++) {
+			for (u64 pos = 0; pos < lens[i]; pos += PIECE)
+				put_piece(f, pos, MIN(lens[i], (u64)PIECE));
+			OK(fs_fsync(f, false));
+		}
+		end_of_hanging(thread);
+	}
+	fs_iput(f);
+	fs_iput(other);
+	box_close(&b);
+}
+END_TEST
+
 /* What fallocate took beyond the end is kept; what writing took is no more than was written. */
 START_TEST(a_closed_file_holds_no_more_space_than_its_data)
 {
@@ -236,6 +322,7 @@ int main(void)
 	suite_add_tcase(s, turns);
 	check_add(s, free_space_is_whole_again_when_files_have_come_and_gone);
 	check_add(s, fsync_of_one_file_writes_nothing_of_another);
+	check_add(s, fsync_of_one_file_ends_while_writes_of_another_hang);
 	check_add(s, a_closed_file_has_nothing_ahead);
 	check_add(s, a_closed_file_holds_no_more_space_than_its_data);
 	return check_main(s);

@@ -148,6 +148,48 @@ START_TEST(a_4k_overwrite_writes_exactly_4k)
 }
 END_TEST
 
+/* Folios by order that doing it makes: many[k] of order k, and no others. */
+static void made(u64 before[FOLIO_NR_ORDERS])
+{
+	for (unsigned k = 0; k < FOLIO_NR_ORDERS; k++)
+		before[k] = stat_read(STAT_FOLIO_ALLOC_O0 + k);
+}
+
+static void check_made(const u64 before[FOLIO_NR_ORDERS], unsigned order, u64 many)
+{
+	for (unsigned k = 0; k < FOLIO_NR_ORDERS; k++)
+		ck_assert_uint_eq(stat_read(STAT_FOLIO_ALLOC_O0 + k) - before[k],
+				  k == order ? many : 0);
+}
+
+/* Blocks of 2 MiB: they are no reason for anything. */
+START_TEST(folios_are_as_long_as_reads_and_writes_whatever_the_block)
+{
+	u64 before[FOLIO_NR_ORDERS];
+
+	setup(16u << 20, 9, 512, false);
+	for (unsigned order = 0; order <= 9; order++) {
+		made(before);
+		do_write(0, (u64)SECTOR_SIZE << order, order);
+		check_made(before, order, 1);
+		do_writeback();
+		drop_clean();
+	}
+	do_write(0, 2u << 20, 11);
+	do_writeback();
+	drop_clean();
+	/* In no order that readahead could take for one. */
+	made(before);
+	for (u64 i = 12; i > 0; i--)
+		do_read(i * 37 * SECTOR_SIZE, SECTOR_SIZE, NULL);
+	check_made(before, 0, 12);
+	made(before);
+	do_read(256 * SECTOR_SIZE, 64 * SECTOR_SIZE, NULL);
+	ck_assert_uint_ge(stat_read(STAT_FOLIO_ALLOC_O4) - before[4], 1);
+	teardown();
+}
+END_TEST
+
 START_TEST(a_write_that_covers_whole_sectors_reads_nothing)
 {
 	u64 before;
@@ -696,6 +738,7 @@ int main(void)
 	log_set_level(LOG_LEVEL_ERR);
 	check_add(s, what_was_written_is_read_from_cache_and_from_disk);
 	check_add(s, a_4k_overwrite_writes_exactly_4k);
+	check_add(s, folios_are_as_long_as_reads_and_writes_whatever_the_block);
 	check_add(s, a_write_that_covers_whole_sectors_reads_nothing);
 	check_add(s, a_partial_write_of_unwritten_space_reads_nothing);
 	check_add(s, adjacent_sectors_of_several_folios_become_one_request);
