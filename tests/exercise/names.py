@@ -238,26 +238,33 @@ def name_of(e):
     return E.errorcode.get(e, e) if isinstance(e, int) and e else e
 
 
+# Directories come to lie deeper than a path may be long: everything is looked at from its directory.
+def open_dir(name, at=None):
+    return os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=at)
+
+
 def compare(top, m):
     """The whole tree with its model."""
     seen = {}
 
-    def walk(path, node):
-        st = os.lstat(path)
+    def walk(at, name, path, node):
+        st = os.lstat(name, dir_fd=at)
         kind = {stat.S_IFDIR: "dir", stat.S_IFLNK: "link"}.get(stat.S_IFMT(st.st_mode), "file")
         assert kind == node.kind, path
         assert seen.setdefault(st.st_ino, node) is node, "two files with one number: " + path
         if kind == "dir":
             dirs = sum(n.kind == "dir" for n in node.names.values())
             assert st.st_nlink == 2 + dirs, "%s: %d links" % (path, st.st_nlink)
-            assert sorted(os.listdir(path)) == sorted(node.names), path
-            for name, child in node.names.items():
-                walk(os.path.join(path, name), child)
+            fd = open_dir(name, at)
+            assert sorted(os.listdir(fd)) == sorted(node.names), path
+            for child in node.names:
+                walk(fd, child, os.path.join(path, child), node.names[child])
+            os.close(fd)
         else:
             assert st.st_nlink == node.links, "%s: %d links" % (path, st.st_nlink)
         if kind == "link":
-            assert os.readlink(path) == node.target, path
-    walk(top, m.root)
+            assert os.readlink(name, dir_fd=at) == node.target, path
+    walk(None, top, top, m.root)
 
 
 def work(top, number, seed, end, ops):
@@ -285,32 +292,46 @@ def work(top, number, seed, end, ops):
 
 # ---- the walk ----
 
+class Found:
+    """What a walk has seen: names by inode number, attributes by inode number, directories."""
+
+    def __init__(self):
+        self.names, self.counts, self.dirs = collections.Counter(), {}, 0
+
+
+def check_dir(fd, path, parent, found):
+    found.dirs += 1
+    assert os.lstat("..", dir_fd=fd).st_ino == parent, "parent of " + path
+    me, subs = os.fstat(fd), []
+    for e in os.scandir(fd):
+        st = os.lstat(e.name, dir_fd=fd)
+        where = os.path.join(path, e.name)
+        assert st.st_ino == e.inode(), "number of " + where
+        assert e.is_dir(follow_symlinks=False) == stat.S_ISDIR(st.st_mode), "type: " + where
+        found.names[st.st_ino] += 1
+        found.counts[st.st_ino] = st
+        if stat.S_ISDIR(st.st_mode):
+            subs.append(e.name)
+    assert me.st_nlink == 2 + len(subs), "%s: %d links, %d directories" % (
+        path, me.st_nlink, len(subs))
+    for name in subs:
+        sub = open_dir(name, fd)
+        check_dir(sub, os.path.join(path, name), me.st_ino, found)
+        os.close(sub)
+
+
 def check_tree(top):
     """Names, types, link counts and parents agree; each directory has one name."""
-    names, counts, dirs = collections.Counter(), {}, 0
-    todo = [(top, os.lstat(os.path.join(top, "..")).st_ino)]
-    while todo:
-        path, parent = todo.pop()
-        dirs += 1
-        assert os.lstat(os.path.join(path, "..")).st_ino == parent, "parent of " + path
-        me, subs = os.lstat(path), 0
-        for e in os.scandir(path):
-            st = os.lstat(e.path)
-            assert st.st_ino == e.inode(), "number of " + e.path
-            assert e.is_dir(follow_symlinks=False) == stat.S_ISDIR(st.st_mode), "type: " + e.path
-            names[st.st_ino] += 1
-            counts[st.st_ino] = st
-            if stat.S_ISDIR(st.st_mode):
-                subs += 1
-                todo.append((e.path, me.st_ino))
-        assert me.st_nlink == 2 + subs, "%s: %d links, %d directories" % (path, me.st_nlink, subs)
-    for ino, st in counts.items():
+    found, fd = Found(), open_dir(top)
+    check_dir(fd, top, os.lstat("..", dir_fd=fd).st_ino, found)
+    os.close(fd)
+    for ino, st in found.counts.items():
         if stat.S_ISDIR(st.st_mode):
-            assert names[ino] == 1, "directory %d has %d names" % (ino, names[ino])
+            assert found.names[ino] == 1, "directory %d has %d names" % (ino, found.names[ino])
         else:
-            assert st.st_nlink == names[ino], "inode %d: %d links, %d names" % (
-                ino, st.st_nlink, names[ino])
-    return dirs, len(counts)
+            assert st.st_nlink == found.names[ino], "inode %d: %d links, %d names" % (
+                ino, st.st_nlink, found.names[ino])
+    return found.dirs, len(found.counts)
 
 
 def run_worker(top, number, seed, end, ops, pipe):
