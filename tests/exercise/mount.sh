@@ -1,10 +1,10 @@
 #!/bin/bash
 # Random operations on the contents of files do what a model says, on a mount that is unmounted and
-# mounted again now and then: mount.sh MODE BLOCK [OPERATIONS [SEED]]
+# mounted again now and then: mount.sh MODE [BLOCK [OPERATIONS [SEED]]]
 . "$(dirname "$0")/../lib/sh.sh"
 . "$(dirname "$0")/../mount/lib.sh"
 
-mode=${1:-daemon} block=${2:-4k} ops=${3:-20000} seed=${4:-1}
+mode=${1:-daemon} block=${2:-${FOLIOFS_TEST_BLOCK:-4k}} ops=${3:-20000} seed=${4:-1}
 img=$T_DIR/img mnt=$T_DIR/mnt
 need_fuse
 # Mapped pages and write(2) agree only where the kernel caches, and there a file that is open for

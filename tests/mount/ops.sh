@@ -1,10 +1,11 @@
 #!/bin/bash
 # System calls on a mounted file system do what they should: ops.py, in one cache mode ($1), with
-# mount options ($2) and with a size of blocks ($3).
+# mount options ($2) and with a size of blocks ($3,
+# else as make_image).
 . "$(dirname "$0")/../lib/sh.sh"
 . "$(dirname "$0")/lib.sh"
 
-mode=${1:-kernel} options=${2:-} block=${3:-4k}
+mode=${1:-kernel} options=${2:-} block=${3:-${FOLIOFS_TEST_BLOCK:-4k}}
 need_fuse
 need_command python3 setfattr
 make_image "$T_DIR/img" 256M -f -b "$block" || t_done

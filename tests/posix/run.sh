@@ -1,11 +1,12 @@
 #!/bin/bash
 # Rules of POSIX and of the Linux manual pages, checked on a real mount.
 #
-#	run.sh [-t foliofs|ext4|xfs] [-m daemon|kernel] [-b 4k|64k|2m] [-u root|user|alone]
+#	run.sh [-t foliofs|ext4|xfs] [-m daemon|kernel] [-b SIZE] [-u root|user|alone]
 #	       [-o OPTIONS] [-k WORD] [PROGRAM...]
 #
 #	-t  the file system; ext4 and xfs on a loop device show that the tests themselves are right
 #	-m  FolioFS: whose page cache serves
+#	-b  size of blocks; FolioFS: else that of FOLIOFS_TEST_BLOCK, else 4k
 #	-u  who makes the calls: root; an ordinary user on a mount made by root; "alone": that user
 #	    runs the daemon, too, through fusermount3
 #	-o  more mount options; with transport=uring the kernel offers that to new mounts meanwhile
@@ -25,7 +26,7 @@
 . "$(dirname "$0")/../lib/sh.sh"
 . "$(dirname "$0")/../mount/lib.sh"
 
-type=foliofs mode=daemon block=4k user=root options='' word=''
+type=foliofs mode=daemon block='' user=root options='' word=''
 here=$(cd "$(dirname "$0")" && pwd)
 all=("$@")
 while getopts t:m:b:u:o:k: opt; do
@@ -40,6 +41,10 @@ while getopts t:m:b:u:o:k: opt; do
 	esac
 done
 shift $((OPTIND - 1))
+if [ -z "$block" ]; then
+	block=4k
+	[ $type != foliofs ] || block=${FOLIOFS_TEST_BLOCK:-4k}
+fi
 programs=("$@")
 if [ ${#programs[@]} = 0 ]; then
 	programs=("$here"/test_*.py)

@@ -17,6 +17,8 @@
 #define REPEAT "CK_FORK=no CK_RUN_CASE=one_script_keeps_the_promise CRASH_ALL=1 CRASH_SCRIPT=%s " \
 	       "CRASH_EVENT=%zu tests/sim_test_promises"
 
+static const u32 blocks[] = { 4096, 65536, FMT_BLOCK_MAX };
+
 static struct cuts cuts_start(unsigned kinds)
 {
 	return (struct cuts){ .kinds = cuts_env("CRASH_ALL", 0) ? CUT_ALL : kinds,
@@ -72,8 +74,8 @@ START_TEST(every_operation_before_every_sync_keeps_the_promise)
 	cuts_setup();
 	for (unsigned a = 0; a < nr; a++)
 		for (unsigned how = 0; how < WORLD_SCRIPT_SYNCS; how++)
-			for (u32 block = 4096; block <= 65536; block *= 4) {
-				struct world_script s = { 2, { a, nr + how }, block, 0 };
+			for (unsigned i = 0; i < ARRAY_LEN(blocks); i++) {
+				struct world_script s = { 2, { a, nr + how }, blocks[i], 0 };
 
 				run(&s, 0, &t);
 				s.no_sums = 1;
@@ -145,8 +147,7 @@ static u64 below(u64 *state, u64 n)
 /* Three operations, a sync behind each or not, the last one always; a quarter without checksums. */
 static struct world_script sample(u64 seed)
 {
-	static const u32 block[] = { 4096, 16384, 65536 };
-	struct world_script s = { .block_bytes = block[seed % ARRAY_LEN(block)],
+	struct world_script s = { .block_bytes = blocks[seed % ARRAY_LEN(blocks)],
 				  .no_sums = seed % 4 == 0 };
 	unsigned nr = world_script_ops();
 	u64 state = hash_mix64(seed);

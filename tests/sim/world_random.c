@@ -335,12 +335,15 @@ static void random_op(struct world *w)
 void world_make_random(struct world *w, u64 seed, u32 nr_ops, enum world_temper temper,
 		       enum world_sums sums)
 {
-	static const u32 block_bytes[] = { 4096, 4096, 16384, 65536 };
+	static const u32 block_bytes[] = { 4096, FMT_BLOCK_MAX, 16384, 65536 };
 	static const u32 max_files[] = { 20, 50, 5 };
+	u32 block = block_bytes[seed % ARRAY_LEN(block_bytes)];
+	/* Preallocation takes whole blocks, and must find some. */
+	u32 sectors = block == FMT_BLOCK_MAX ? 8192 : 1536;
 	struct world_geo geo[WORLD_TEMPERS] = {
-		{ block_bytes[seed % ARRAY_LEN(block_bytes)], 1536, FMT_JNL_MIN_SECTORS, sums },
+		{ block, sectors, FMT_JNL_MIN_SECTORS, sums },
 		{ 4096, 4096, 3 * FMT_JNL_MIN_SECTORS, sums },
-		{ block_bytes[seed % ARRAY_LEN(block_bytes)], 1536, FMT_JNL_MIN_SECTORS, sums },
+		{ block, sectors, FMT_JNL_MIN_SECTORS, sums },
 	};
 
 	world_open(w, seed, &geo[temper], nr_ops);

@@ -340,7 +340,8 @@ static void checkpoint(struct world *w)
 
 void world_make_script(struct world *w, const struct world_script *s)
 {
-	struct world_geo geo = { s->block_bytes, 1024, FMT_JNL_MIN_SECTORS,
+	u32 sectors = s->block_bytes == FMT_BLOCK_MAX ? 8192 : 1024;
+	struct world_geo geo = { s->block_bytes, sectors, FMT_JNL_MIN_SECTORS,
 				 s->no_sums ? WORLD_NO_SUMS : WORLD_SUMS };
 	u64 seed = hash64(s, sizeof(*s));
 
