@@ -30,6 +30,7 @@
 
 #include "base/err.h"
 #include "base/log.h"
+#include "base/time.h"
 #include "fs/file_priv.h"
 
 /* Buffers of sector map and group table that one handle may touch. */
@@ -60,6 +61,8 @@ struct done_io *done_new(void)
 /* Takes d. state held. */
 static void done_add(struct inode *ip, const struct done_io *new, struct done_io *d)
 {
+	if (TAILQ_EMPTY(&ip->done))
+		ip->done_ns = now_ns();
 	ip->done_ticket = MAX(ip->done_ticket, new->ticket);
 	ip->done_sectors += new->nr;
 	if (done_join(ip, new)) {

@@ -231,6 +231,13 @@ void errors_tick(struct fs *fs)
 	__atomic_store_n(&fs->errors.next_ns, now + STORE_MS * NS_PER_MS, __ATOMIC_RELAXED);
 }
 
+u64 errors_due_ns(struct fs *fs)
+{
+	if (!__atomic_load_n(&fs->errors.nr, __ATOMIC_RELAXED) || fs_readonly(fs))
+		return FLUSHER_NEVER;
+	return __atomic_load_n(&fs->errors.next_ns, __ATOMIC_RELAXED);
+}
+
 int fs_error_record(struct jnl *j, const struct fs_error *e)
 {
 	struct store_arg a = { .nr = 1, .e[0] = *e };

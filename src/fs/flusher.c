@@ -17,7 +17,11 @@
  * 4. An inode whose item is behind its attributes in memory (a mode, times) is stored when it
  *    is that old, too.
  * 5. A change waits at most half of commit_ms here, and the other half in the running
- *    transaction (journal).
+ *    transaction (journal). Finished overwrites, too, whose intents are durable and wait to be
+ *    closed: nothing else may come for the file, and no transaction be open for the commit thread.
+ * 6. Each round finds out when the next one is worth it (fs->flusher_due_ns), and what becomes
+ *    dirty when none is says so (flusher_note()): a thread with nothing to do sleeps without a
+ *    timer. Files whose memory or whose flush has failed wait for fsync, not for this thread.
  */
 #include "base/err.h"
 #include "base/log.h"
@@ -27,6 +31,7 @@
 #define TURN_SECTORS 4096u      /* 16 MiB */
 #define BATCH 64u
 #define RETRY_MS 2000u
+/* Longest sleep while anything is due: a kick can be missed (fs_want_writeback()). */
 #define WAKE_MS 1000u
 #define COMMIT_MS 5000u
 /* Finished writes of one inode that are worth a flush and a handle of their own. */
@@ -160,11 +165,46 @@ static unsigned take_batch(struct fs *fs, struct inode **batch, u64 limit)
 	return n;
 }
 
+/* Rule 5: completed when that old. */
+static int complete_old(struct inode *ip)
+{
+	bool old;
+
+	mutex_lock(&ip->state);
+	old = !TAILQ_EMPTY(&ip->done) && now_ns() - ip->done_ns >= age_ns(ip->fs);
+	mutex_unlock(&ip->state);
+	return old ? file_complete(ip) : 0;
+}
+
+/* When there is something to do for it (rule 6). state held. */
+static u64 inode_due_ns(const struct inode *ip, u64 now)
+{
+	const struct mapping *m = &ip->file.mapping;
+	u64 due = FLUSHER_NEVER, age = age_ns(ip->fs);
+
+	if (__atomic_load_n(&m->nr_dirty, __ATOMIC_ACQUIRE))
+		due = cache_over_background()
+			      ? now : __atomic_load_n(&m->dirtied_ns, __ATOMIC_RELAXED) + age;
+	if (ip->has_lost)
+		due = now;
+	if (due != FLUSHER_NEVER)
+		due = MAX(due, ip->wb_retry_ns);
+	if (ip->dirty)
+		due = MIN(due, ip->dirty_ns + age);
+	if (!TAILQ_EMPTY(&ip->done))
+		due = MIN(due, ip->done_ns + age);
+	/* Others have it in hand; whether that goes well is seen later. */
+	if (__atomic_load_n(&m->nr_writeback, __ATOMIC_ACQUIRE) || !TAILQ_EMPTY(&ip->completing))
+		due = MIN_T(u64, due, now + WAKE_MS * NS_PER_MS);
+	return due;
+}
+
 /* Rule 1. */
 static void release(struct fs *fs, struct inode *ip)
 {
 	mutex_lock(&ip->state);
 	mutex_lock(&fs->dirty_lock);
+	fs->flusher_due_ns = MIN(fs->flusher_due_ns, inode_due_ns(ip, now_ns()));
 	if (ip->on_dirty_list && inode_is_idle(ip)) {
 		TAILQ_REMOVE(&fs->dirty, ip, dirty_link);
 		ip->on_dirty_list = false;
@@ -269,6 +309,8 @@ int flusher_round(struct fs *fs, bool all)
 		r = all ? complete_batch(batch, n) : 0;
 		err = err ? err : r;
 		for (unsigned i = 0; i < n; i++) {
+			r = complete_old(batch[i]);
+			err = err ? err : r;
 			r = inode_store_old(batch[i], all ? 0 : age_ns(fs));
 			err = err ? err : r;
 			release(fs, batch[i]);
@@ -280,13 +322,26 @@ int flusher_round(struct fs *fs, bool all)
 
 /* ---- the thread ---- */
 
-/* dirty_lock held. Nothing dirty: nothing wakes this thread but the first that becomes so. */
+void flusher_note(struct fs *fs)
+{
+	if (fs->flusher_due_ns != FLUSHER_NEVER)
+		return;
+	fs->flusher_due_ns = now_ns() + age_ns(fs);
+	cond_broadcast(&fs->dirty_cond);
+}
+
+/* dirty_lock held. What is due and still there after a round is not tried again at once. */
 static void flusher_sleep(struct fs *fs)
 {
-	if (TAILQ_EMPTY(&fs->dirty))
+	u64 now = now_ns(), due = fs->flusher_due_ns, ms = WAKE_MS;
+
+	if (due == FLUSHER_NEVER) {
 		cond_wait(&fs->dirty_cond, &fs->dirty_lock);
-	else
-		cond_timedwait_ms(&fs->dirty_cond, &fs->dirty_lock, WAKE_MS);
+		return;
+	}
+	if (due > now)
+		ms = MIN(ms, DIV_ROUND_UP(due - now, (u64)NS_PER_MS));
+	cond_timedwait_ms(&fs->dirty_cond, &fs->dirty_lock, ms);
 }
 
 static void *flusher_main(void *arg)
@@ -301,10 +356,12 @@ static void *flusher_main(void *arg)
 			flusher_sleep(fs);
 		if (fs->flusher_stop)
 			break;
+		fs->flusher_due_ns = FLUSHER_NEVER;
 		mutex_unlock(&fs->dirty_lock);
 		errors_tick(fs);
 		flusher_round(fs, false);
 		mutex_lock(&fs->dirty_lock);
+		fs->flusher_due_ns = MIN(fs->flusher_due_ns, errors_due_ns(fs));
 	}
 	mutex_unlock(&fs->dirty_lock);
 	return NULL;

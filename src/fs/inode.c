@@ -339,10 +339,9 @@ void inode_mark_dirty(struct inode *ip, u32 how)
 	mutex_lock(&fs->dirty_lock);
 	if (!ip->on_dirty_list) {
 		ip->on_dirty_list = true;
-		if (TAILQ_EMPTY(&fs->dirty))
-			cond_broadcast(&fs->dirty_cond);
 		TAILQ_INSERT_TAIL(&fs->dirty, ip, dirty_link);
 	}
+	flusher_note(fs);
 	mutex_unlock(&fs->dirty_lock);
 }
 

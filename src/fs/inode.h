@@ -78,6 +78,7 @@ struct inode {
 	struct done_list spare;     /* one for each write under way; under state */
 	u64 done_sectors;           /* theirs; under state */
 	u64 done_ticket;            /* the newest in done; under state */
+	u64 done_ns;                /* now_ns() when done was empty last; under state */
 	/*
 	 * RANK_MAPPING_INVAL: who gives delayed ranges a place, completes, or takes either away
 	 * (truncate, punch)
@@ -152,6 +153,7 @@ struct fs {
 	TAILQ_HEAD(, inode) dirty;
 	pthread_t flusher;
 	bool flusher_runs, flusher_stop, flusher_kick;
+	u64 flusher_due_ns;         /* when it has something to do; under RANK_FLUSHER */
 	struct errors errors;
 	bool storing, unmounting;   /* fs_pre_commit() runs; it must not begin any more */
 };
@@ -262,6 +264,7 @@ void errors_init(struct fs *fs);      /* reports come here from now on, if nobod
 void errors_fini(struct fs *fs);
 int errors_store(struct fs *fs);      /* to the root sector, if there are any; no locks held */
 void errors_tick(struct fs *fs);      /* the same, not too often */
+u64 errors_due_ns(struct fs *fs);     /* when errors_tick() has something to do, or FLUSHER_NEVER */
 
 /* owner.c */
 struct owner {
@@ -276,5 +279,8 @@ int flusher_start(struct fs *fs);
 void flusher_stop(struct fs *fs);
 /* write back old (or all) dirty inodes once */
 int flusher_round(struct fs *fs, bool all);
+#define FLUSHER_NEVER UINT64_MAX
+/* Something has become dirty; dirty_lock held. */
+void flusher_note(struct fs *fs);
 
 #endif

@@ -46,6 +46,7 @@ int itable_init(struct fs *fs)
 	cond_init(&fs->table_cond);
 	mutex_init(&fs->dirty_lock, RANK_FLUSHER);
 	cond_init(&fs->dirty_cond);
+	fs->flusher_due_ns = FLUSHER_NEVER;
 	TAILQ_INIT(&fs->unused);
 	TAILQ_INIT(&fs->dirty);
 	return 0;

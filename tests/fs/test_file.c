@@ -691,6 +691,50 @@ START_TEST(what_a_round_of_the_flusher_finds_dirty_again_has_to_get_old_first)
 }
 END_TEST
 
+static bool flusher_rests(void)
+{
+	bool rests;
+
+	mutex_lock(&b.fs->dirty_lock);
+	rests = b.fs->flusher_due_ns == FLUSHER_NEVER && TAILQ_EMPTY(&b.fs->dirty);
+	mutex_unlock(&b.fs->dirty_lock);
+	return rests;
+}
+
+/*
+ * Overwritten sectors, whose intent is durable before they are written: no transaction is open
+ * then that would bring the commit thread. And what becomes dirty afterwards is found again.
+ */
+START_TEST(without_fsync_everything_is_written_and_the_flusher_sleeps_without_a_timer)
+{
+	const struct timespec pause = { .tv_nsec = 5 * NS_PER_MS };
+	struct inode *f;
+
+	begin("ram:64M", 4096);
+	f = new_file("f");
+	put_data(f, 0, BIG);
+	OK(fs_fsync(f, false));
+	fs_iput(f);
+	b.opts.threads = true;
+	b.opts.commit_ms = 40;
+	box_remount(&b, false);
+	f = get(b.root, "f");
+	for (unsigned i = 0; i < 3; i++) {
+		put_new(f, 0, BIG);
+		OK(inode_store(f));     /* its times: they would open one */
+		OK(fs_commit(b.fs));
+		for (unsigned n = 0; !flusher_rests(); n++) {
+			ck_assert_uint_lt(n, 4000);
+			nanosleep(&pause, NULL);
+		}
+		ck_assert_uint_eq(f->file.mapping.nr_dirty, 0);
+		ck_assert(inode_is_idle(f));
+	}
+	fs_iput(f);
+	end();
+}
+END_TEST
+
 START_TEST(delayed_data_counts_as_used_before_it_is_written)
 {
 	for (u32 block = 4096; block <= 2u << 20; block *= 8) {
@@ -719,6 +763,7 @@ int main(void)
 	check_add(s, a_small_file_lives_in_its_item);
 	check_add(s, what_a_round_of_the_flusher_finds_dirty_again_has_to_get_old_first);
 	check_add(s, delayed_data_counts_as_used_before_it_is_written);
+	check_add(s, without_fsync_everything_is_written_and_the_flusher_sleeps_without_a_timer);
 	check_add(s, a_synchronous_write_takes_a_file_out_of_its_item_that_was_cut_before);
 	check_add(s, a_file_that_outgrows_its_item_keeps_its_bytes);
 	check_add(s, an_inline_file_that_grew_and_was_half_written_keeps_its_old_bytes);
