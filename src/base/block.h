@@ -24,6 +24,12 @@ static inline void block_hook_set(block_hook_fn fn, void *arg)
 	block_hook_arg_ = arg;
 }
 
+/* Would block_announce() tell somebody? */
+static inline bool block_is_told(void)
+{
+	return block_hook_ != NULL;
+}
+
 static inline void block_announce(void)
 {
 	if (block_hook_)

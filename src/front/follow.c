@@ -3,10 +3,13 @@
  *
  * Rules
  * 1. SAME_MIN requests in a row of one thread, each of which had to be waited for, bind; the CPU is
- *    looked up again every LOOK_NS while they go on. Requests of the kernel (write-back, RELEASE)
- *    say nothing. OTHERS_MAX requests of other threads, or requests that queue up, unbind: then
- *    running beside the callers is worth more.
- * 2. A thread that can't be seen (another pid name space) is not followed.
+ *    looked up again while they go on. Requests of the kernel (write-back, RELEASE) say nothing.
+ *    OTHERS_MAX requests of other threads, or requests that queue up, unbind: then running beside
+ *    the callers is worth more.
+ * 2. A look costs as much as serving several requests (five system calls, and the kernel writes a
+ *    line of fifty numbers), while the caller waits for the CPU that it shares. So each look that
+ *    finds nothing new puts the next one off for twice as long, LOOK_MIN_NS to LOOK_MAX_NS.
+ * 3. A thread that can't be seen (another pid name space) is not followed.
  *
  * Locking: none; a receiver owns its struct follow.
  */
@@ -22,13 +25,14 @@
 
 #define SAME_MIN 32u
 #define OTHERS_MAX 8u
-#define LOOK_NS (2 * NS_PER_MS)
+#define LOOK_MIN_NS (2 * NS_PER_MS)
+#define LOOK_MAX_NS (64 * NS_PER_MS)
 #define STAT_FIELD_CPU 39
 
 /* In the thread that follows. */
 void follow_init(struct follow *f, bool on)
 {
-	*f = (struct follow){ .cpu = -1 };
+	*f = (struct follow){ .cpu = -1, .look_ns = LOOK_MIN_NS };
 	f->on = on && sched_getaffinity(0, sizeof(f->all), &f->all) == 0 && CPU_COUNT(&f->all) > 1;
 }
 
@@ -79,12 +83,27 @@ static void unbind(struct follow *f)
 	if (f->cpu >= 0 && sched_setaffinity(0, sizeof(f->all), &f->all) == 0)
 		f->cpu = -1;
 	f->others = 0;
+	f->look_ns = LOOK_MIN_NS;
+}
+
+/* Where is it now? */
+static void look(struct follow *f, u64 now_ns)
+{
+	int cpu = follow_cpu_of(f->pid), was = f->cpu;
+	u64 last = f->look_ns;
+
+	f->looked_ns = now_ns;
+	f->looks++;
+	if (cpu >= 0)
+		bind_to(f, cpu);
+	else
+		unbind(f);
+	f->look_ns = cpu == was || (cpu < 0 && was < 0)
+			     ? MIN_T(u64, 2 * last, LOOK_MAX_NS) : LOOK_MIN_NS;
 }
 
 void follow_request(struct follow *f, u32 pid, bool queued, u64 now_ns)
 {
-	int cpu;
-
 	if (!f->on || pid == 0)
 		return;
 	if (queued || pid != f->pid) {
@@ -96,12 +115,6 @@ void follow_request(struct follow *f, u32 pid, bool queued, u64 now_ns)
 		return;
 	}
 	f->others = 0;
-	if (++f->same < SAME_MIN || now_ns - f->looked_ns < LOOK_NS)
-		return;
-	f->looked_ns = now_ns;
-	cpu = follow_cpu_of(pid);
-	if (cpu >= 0)
-		bind_to(f, cpu);
-	else
-		unbind(f);
+	if (++f->same >= SAME_MIN && now_ns - f->looked_ns >= f->look_ns)
+		look(f, now_ns);
 }

@@ -17,7 +17,9 @@ struct follow {
 	u32 pid;         /* the caller of the last requests */
 	u32 same;        /* how many came from it in a row */
 	u32 others;      /* requests since then that speak against it */
+	u32 looks;       /* how often it was looked where the caller runs */
 	u64 looked_ns;
+	u64 look_ns;     /* how long after that again */
 };
 
 void follow_init(struct follow *f, bool on);

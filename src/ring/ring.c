@@ -415,6 +415,13 @@ static void sleep_for_some(struct ring *r)
 	u64 began;
 
 	r->settling = true;
+	/*
+	 * Who is told of the sleep may wake another thread, which takes as long as the device
+	 * needs to begin. So what is to be waited for goes out before, at the price of one more
+	 * call.
+	 */
+	if (block_is_told())
+		ring_submit(r);
 	began = block_begin();
 	submit_and_wait(r);
 	block_end(BLOCK_DISK, began);

@@ -1,4 +1,5 @@
 /* What follows from the times at which requests come: decided by given clock readings. */
+#include <pthread.h>
 #include <sched.h>
 #include <stdint.h>
 #include <unistd.h>
@@ -138,6 +139,81 @@ START_TEST(the_caller_of_many_requests_is_followed_until_others_come)
 }
 END_TEST
 
+/* Each look takes as long as serving some requests. */
+START_TEST(a_caller_that_stays_where_it_is_is_looked_for_less_and_less)
+{
+	struct follow f;
+	u64 now = 1000000000;
+	cpu_set_t before;
+
+	sched_getaffinity(0, sizeof(before), &before);
+	follow_init(&f, true);
+	if (!f.on)
+		return;
+	/* Ten seconds of a request each 100 us. */
+	for (int i = 0; i < 100000; i++)
+		follow_request(&f, (u32)getpid(), false, now += 100000);
+	ck_assert(follow_bound(&f));
+	ck_assert_uint_ge(f.looks, 10000 / 64);
+	ck_assert_uint_le(f.looks, 10000 / 64 + 6);
+	sched_setaffinity(0, sizeof(before), &before);
+}
+END_TEST
+
+static struct mover {
+	pthread_barrier_t step;
+	u32 tid;
+	int cpu[2];
+} mover;
+
+static void *move_main(void *arg)
+{
+	struct mover *m = arg;
+
+	m->tid = (u32)gettid();
+	for (int i = 0; i < 2; i++) {
+		cpu_set_t set;
+
+		CPU_ZERO(&set);
+		CPU_SET(m->cpu[i], &set);
+		ck_assert_int_eq(sched_setaffinity(0, sizeof(set), &set), 0);
+		pthread_barrier_wait(&m->step);
+		pthread_barrier_wait(&m->step);
+	}
+	return NULL;
+}
+
+START_TEST(a_caller_that_moves_is_found_within_the_longest_time_between_two_looks)
+{
+	struct mover *m = &mover;
+	struct follow f;
+	u64 now = 1000000000;
+	cpu_set_t before;
+	pthread_t t;
+	int nr = 0;
+
+	sched_getaffinity(0, sizeof(before), &before);
+	follow_init(&f, true);
+	if (!f.on)
+		return;
+	for (int i = 0; nr < 2; i++)
+		if (CPU_ISSET(i, &before))
+			m->cpu[nr++] = i;
+	pthread_barrier_init(&m->step, NULL, 2);
+	ck_assert_int_eq(pthread_create(&t, NULL, move_main, m), 0);
+	for (int i = 0; i < 2; i++) {
+		pthread_barrier_wait(&m->step);
+		for (int n = 0; n < (i ? 650 : 5000); n++)
+			follow_request(&f, m->tid, false, now += 100000);
+		ck_assert_int_eq(f.cpu, m->cpu[i]);
+		pthread_barrier_wait(&m->step);
+	}
+	pthread_join(t, NULL);
+	pthread_barrier_destroy(&m->step);
+	sched_setaffinity(0, sizeof(before), &before);
+}
+END_TEST
+
 START_TEST(requests_that_queue_up_and_unseen_callers_are_not_followed)
 {
 	struct follow f;
@@ -209,6 +285,8 @@ int main(void)
 	check_add(s, a_request_that_was_there_is_told_from_one_that_was_waited_for);
 	check_add(s, a_long_silence_is_forgotten_after_a_few_requests);
 	check_add(s, the_caller_of_many_requests_is_followed_until_others_come);
+	check_add(s, a_caller_that_stays_where_it_is_is_looked_for_less_and_less);
+	check_add(s, a_caller_that_moves_is_found_within_the_longest_time_between_two_looks);
 	check_add(s, requests_that_queue_up_and_unseen_callers_are_not_followed);
 	check_add(s, the_cpu_of_a_thread_is_one_that_exists);
 	check_add(s, quotas_of_both_kinds_of_control_group_are_read);

@@ -9,6 +9,8 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 
+#include "base/block.h"
+
 /* Set by main(): what this machine can do. */
 static bool can_fix, can_fix_vector, can_clone;
 
@@ -407,6 +409,42 @@ START_TEST(done_may_queue_and_wait)
 }
 END_TEST
 
+static void note_enters(void *arg)
+{
+	struct ring_counts c;
+
+	ring_counts_get(&c);
+	*(u64 *)arg = c.enters;
+}
+
+/* The device works while others are woken. */
+START_TEST(a_request_is_sent_before_the_sleep_that_waits_for_it_is_told)
+{
+	struct iovec iov = { arena, 4096 };
+	unsigned done = 0;
+	struct ring_req req = { .op = RING_READ, .file = handle, .iov = &iov, .nr_iov = 1,
+				.done = t_count_done, .arg = &done };
+	u64 before, told = 0, after;
+	struct ring *r;
+
+	ck_assert_int_eq(ring_local(&r), 0);
+	note_enters(&before);
+	block_hook_set(note_enters, &told);
+	ring_queue(r, &req);
+	while (!done)
+		ring_reap(r, true);
+	ck_assert_uint_eq(told, before + 1);
+	block_hook_set(NULL, NULL);
+	/* Where nobody is told both are one call. */
+	note_enters(&before);
+	ring_queue(r, &req);
+	while (done < 2)
+		ring_reap(r, true);
+	note_enters(&after);
+	ck_assert_uint_eq(after, before + 1);
+}
+END_TEST
+
 START_TEST(settling_runs_early_requests_and_leaves_the_others)
 {
 	unsigned early_done = 0, other_done = 0;
@@ -679,6 +717,7 @@ int main(void)
 	ADD(more_requests_than_the_queue_holds_all_complete);
 	ADD(a_batch_is_sent_with_one_system_call);
 	ADD(done_may_queue_and_wait);
+	ADD(a_request_is_sent_before_the_sleep_that_waits_for_it_is_told);
 	ADD(settling_runs_early_requests_and_leaves_the_others);
 	ADD(a_descriptor_that_can_be_read_ends_the_wait);
 	ADD(a_request_ends_the_wait_for_a_descriptor);
