@@ -9,11 +9,15 @@
  * 4. An open directory has no state here: requests name it by its node id, which the kernel holds
  *    while it is open, removed or not. The kernel keeps what was listed until it changes the
  *    directory itself; nobody else does.
+ * 5. Attributes of directories in a listing are for the moment. A name made in one of them after it
+ *    was listed here and before the kernel has read the answer makes them old, and the kernel, to
+ *    which the answer to MKDIR says nothing of the parent, would not notice.
  *
  * Locking: none here; fill runs without fs's locks.
  */
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "front/front.h"
 #include "front/req.h"
@@ -71,6 +75,8 @@ static void fill_entry(struct listing *ls, u64 ino, unsigned dtype, const char *
 		return;
 	}
 	req_out_entry(ls->rq, ip, out);
+	if (S_ISDIR(out->attr.mode))
+		out->attr_valid = 0;
 }
 
 static int fill(void *arg, const char *name, size_t len, u64 ino, unsigned dtype, u64 cookie)

@@ -2,6 +2,7 @@
  * Requests as the kernel sends them, answered over a socket pair instead of /dev/fuse, on a file
  * system in memory.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -459,6 +460,38 @@ START_TEST(a_listing_with_attributes_holds_every_entry)
 }
 END_TEST
 
+START_TEST(a_listing_gives_attributes_that_may_be_kept_of_all_but_directories)
+{
+	const struct fuse_mkdir_in mk = { .mode = 0755 };
+	struct fuse_read_in in = { .size = 4096 };
+	struct fuse_release_in release = { 0 };
+	unsigned files = 0, dirs = 0;
+	u64 nodeid;
+	int n;
+
+	start(FRONT_CACHE_KERNEL);
+	release.fh = create("file", &nodeid);
+	ck_assert_int_eq(ASK(FUSE_RELEASE, nodeid, release), 0);
+	ck_assert_int_gt(ask(FUSE_MKDIR, 1, &mk, sizeof(mk), "dir", 4), 0);
+	n = ASK(FUSE_READDIRPLUS, 1, in);
+	for (int at = 0; at < n;) {
+		const struct fuse_direntplus *d = (const void *)(answer.data + at);
+		const struct fuse_entry_out *e = &d->entry_out;
+
+		if (e->nodeid) {
+			ck_assert_uint_gt(e->entry_valid, 0);
+			ck_assert_int_eq(e->attr_valid == 0, d->dirent.type == DT_DIR);
+			files += d->dirent.type == DT_REG;
+			dirs += d->dirent.type == DT_DIR;
+		}
+		at += (int)FUSE_DIRENTPLUS_SIZE(d);
+	}
+	ck_assert_uint_eq(files, 1);
+	ck_assert_uint_eq(dirs, 1);
+	end();
+}
+END_TEST
+
 static u64 sum_of(enum hist_id id)
 {
 	struct stat_hist h;
@@ -530,6 +563,7 @@ int main(void)
 	check_add(s, a_request_that_is_cut_short_is_refused_and_harmless);
 	check_add(s, an_answer_that_is_not_taken_gives_back_what_it_gave);
 	check_add(s, a_listing_with_attributes_holds_every_entry);
+	check_add(s, a_listing_gives_attributes_that_may_be_kept_of_all_but_directories);
 	check_add(s, the_parts_of_the_time_of_a_request_add_up);
 	check_add(s, attributes_outside_the_known_namespaces_are_refused);
 	return check_main(s);
