@@ -41,6 +41,7 @@
 #define PAUSES 64
 
 u64 awake_until_;
+u32 awake_crowded_;
 
 static struct {
 	unsigned nr;
@@ -94,6 +95,7 @@ static void rest(u64 now)
 
 	__atomic_store_n(&awake.rest_ns, MIN_T(u64, 2 * ns, REST_MAX_NS), __ATOMIC_RELAXED);
 	__atomic_store_n(&awake.look_ns, now + ns, __ATOMIC_RELAXED);
+	__atomic_store_n(&awake_crowded_, 1, __ATOMIC_RELAXED);
 	__atomic_store_n(&awake_until_, 0, __ATOMIC_SEQ_CST);
 }
 
@@ -111,6 +113,7 @@ static bool look_around(u64 now)
 	ns = __atomic_load_n(&awake.rest_ns, __ATOMIC_RELAXED);
 	__atomic_store_n(&awake.rest_ns, MAX_T(u64, ns / 2, REST_MIN_NS), __ATOMIC_RELAXED);
 	__atomic_store_n(&awake.look_ns, now + LOOK_NS, __ATOMIC_RELAXED);
+	__atomic_store_n(&awake_crowded_, 0, __ATOMIC_RELAXED);
 	return true;
 }
 

@@ -24,6 +24,16 @@ void awake_stop(void);
 /* For the log and tests. */
 unsigned awake_threads(void);
 
+/*
+ * As many tasks were runnable as there are CPUs, when it was looked last (every few milliseconds
+ * while requests flow, but see rule 2): who waits should leave its CPU to them.
+ */
+extern u32 awake_crowded_;
+static inline bool awake_crowded(void)
+{
+	return __atomic_load_n(&awake_crowded_, __ATOMIC_RELAXED) != 0;
+}
+
 /* For awake_pace(): until when, atomic. 0: asleep. */
 extern u64 awake_until_;
 void awake_extend_(u64 now_ns);

@@ -6,7 +6,8 @@
  *    wait was shorter than that. One in vain stops the next REST_MIN waits from spinning, two in a
  *    row twice as many, and so on: so spins in vain take less than a tenth of the time at worst,
  *    and next to nothing where they never pay.
- * 2. Where caller and receiver share a CPU a spin keeps the caller from running: none.
+ * 2. Where caller and receiver share a CPU a spin keeps the caller from running: none. Nor where
+ *    all CPUs have something to run, unless a length was asked for.
  */
 #include "front/pace.h"
 
@@ -49,13 +50,13 @@ void pace_answered(struct pace *p, u64 now_ns)
 	p->done_ns = now_ns;
 }
 
-u64 pace_spin_ns(struct pace *p, bool shared)
+u64 pace_spin_ns(struct pace *p, bool shared, bool crowded)
 {
 	if (!p->spin_max_ns || shared)
 		return 0;
 	if (p->spin_always)
 		return p->spin_max_ns;
-	if (p->wait_ns > p->spin_max_ns)
+	if (crowded || p->wait_ns > p->spin_max_ns)
 		return 0;
 	if (p->spin_rest) {
 		p->spin_rest--;

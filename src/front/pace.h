@@ -30,8 +30,11 @@ void pace_init(struct pace *p, u64 poll_us);
  */
 bool pace_received(struct pace *p, u64 now_ns, size_t len);
 void pace_answered(struct pace *p, u64 now_ns);
-/* How long to spin for the next request, 0: not at all. shared: the caller needs this CPU. */
-u64 pace_spin_ns(struct pace *p, bool shared);
+/*
+ * How long to spin for the next request, 0: not at all. shared: the caller needs this CPU; crowded:
+ * others do.
+ */
+u64 pace_spin_ns(struct pace *p, bool shared, bool crowded);
 /* How the spin ended. */
 void pace_spun(struct pace *p, bool found);
 

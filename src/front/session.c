@@ -102,7 +102,7 @@ static void session_set_ended(struct session *s)
 static void worker_spin(struct worker *w)
 {
 	struct pollfd p = { .fd = w->fd, .events = POLLIN };
-	u64 spin_ns = pace_spin_ns(&w->pace, follow_bound(&w->follow)), end;
+	u64 spin_ns = pace_spin_ns(&w->pace, follow_bound(&w->follow), awake_crowded()), end;
 
 	if (!spin_ns)
 		return;

@@ -30,12 +30,13 @@ START_TEST(a_thread_spins_only_where_requests_come_sooner_than_a_spin_lasts)
 	u64 now;
 
 	pace_init(&p, AUTO);
-	ck_assert_uint_eq(pace_spin_ns(&p, false), 0);
+	ck_assert_uint_eq(pace_spin_ns(&p, false, false), 0);
 	now = run(&p, 1000000, 200, 10000);
-	ck_assert_uint_eq(pace_spin_ns(&p, false), PACE_SPIN_AUTO_NS);
-	ck_assert_uint_eq(pace_spin_ns(&p, true), 0);
+	ck_assert_uint_eq(pace_spin_ns(&p, false, false), PACE_SPIN_AUTO_NS);
+	ck_assert_uint_eq(pace_spin_ns(&p, true, false), 0);
+	ck_assert_uint_eq(pace_spin_ns(&p, false, true), 0);
 	run(&p, now, 200, 100000);
-	ck_assert_uint_eq(pace_spin_ns(&p, false), 0);
+	ck_assert_uint_eq(pace_spin_ns(&p, false, false), 0);
 }
 END_TEST
 
@@ -47,7 +48,7 @@ START_TEST(spins_in_vain_take_less_than_a_tenth_of_the_time)
 	pace_init(&p, AUTO);
 	now = run(&p, now, 200, 15000);
 	for (int i = 0; i < 20000; i++) {
-		u64 spin = pace_spin_ns(&p, false);
+		u64 spin = pace_spin_ns(&p, false, false);
 
 		spun += spin;
 		if (spin)
@@ -66,7 +67,7 @@ START_TEST(a_spin_that_finds_a_request_is_followed_by_the_next)
 	pace_init(&p, AUTO);
 	run(&p, 1000000, 200, 5000);
 	for (int i = 0; i < 100; i++) {
-		ck_assert_uint_eq(pace_spin_ns(&p, false), PACE_SPIN_AUTO_NS);
+		ck_assert_uint_eq(pace_spin_ns(&p, false, false), PACE_SPIN_AUTO_NS);
 		pace_spun(&p, true);
 	}
 }
@@ -78,12 +79,13 @@ START_TEST(poll_off_never_spins_and_a_number_always_does)
 
 	pace_init(&p, 0);
 	run(&p, 1000000, 200, 5000);
-	ck_assert_uint_eq(pace_spin_ns(&p, false), 0);
+	ck_assert_uint_eq(pace_spin_ns(&p, false, false), 0);
 	pace_init(&p, 70);
-	ck_assert_uint_eq(pace_spin_ns(&p, false), 70000);
+	ck_assert_uint_eq(pace_spin_ns(&p, false, false), 70000);
 	pace_spun(&p, false);
-	ck_assert_uint_eq(pace_spin_ns(&p, false), 70000);
-	ck_assert_uint_eq(pace_spin_ns(&p, true), 0);
+	ck_assert_uint_eq(pace_spin_ns(&p, false, false), 70000);
+	ck_assert_uint_eq(pace_spin_ns(&p, true, false), 0);
+	ck_assert_uint_eq(pace_spin_ns(&p, false, true), 70000);
 }
 END_TEST
 
