@@ -168,6 +168,8 @@ void file_ioend(struct iomap_file *f, const struct iomap_ioend *io)
 	mutex_unlock(&ip->state);
 	if (io->how != IOMAP_SAME)
 		space_pending_drop(ip->fs->space, io->disk, io->nr);
+	if (io->unsent && io->intent)
+		jnl_intent_drop(io->intent, io->nr);
 }
 
 void done_size(struct inode *ip, u64 size, struct done_io *d)

@@ -118,7 +118,10 @@ void done_dropped(struct inode *ip, bool published);
 int file_read_logged(struct iomap_file *f, u64 disk, void *buf);
 int file_write_how(struct iomap_file *f, u64 disk, u32 nr, u8 *how);
 int file_write_settle(struct iomap_file *f, u64 disk, u32 nr, bool in_place);
-int file_announce(struct iomap_file *f, struct iomap_overwrite *ow, unsigned nr, bool drained);
+int file_announce(struct iomap_file *f, struct iomap_overwrite *ow, unsigned nr, bool drained,
+		  u64 *seq);
+void file_announce_soon(struct iomap_file *f, u64 seq);
+int file_announce_wait(struct iomap_file *f, u64 seq);
 
 /* ---- datalog.c ---- */
 int file_log(struct iomap_file *f, const struct iomap_logged *s, u32 nr, u64 size_end, bool item);

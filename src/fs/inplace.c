@@ -151,16 +151,30 @@ static int announce_some(struct announce *a)
 	return 0;
 }
 
-int file_announce(struct iomap_file *f, struct iomap_overwrite *ow, unsigned nr, bool drained)
+int file_announce(struct iomap_file *f, struct iomap_overwrite *ow, unsigned nr, bool drained,
+		  u64 *seq)
 {
 	struct announce a = { .ip = file_inode(f), .ow = ow, .nr = nr, .drained = drained };
 	int r = 0;
 
 	while (!r && a.at < nr)
 		r = announce_some(&a);
-	if (!r && fs_omitted != FS_OMIT_INTENT_COMMIT)
-		r = jnl_commit(a.ip->fs->jnl, a.seq);
 	if (r)
 		announce_undo(&a);
+	else
+		*seq = a.seq;
 	return r;
+}
+
+void file_announce_soon(struct iomap_file *f, u64 seq)
+{
+	if (fs_omitted != FS_OMIT_INTENT_COMMIT)
+		jnl_commit_soon(file_inode(f)->fs->jnl, seq);
+}
+
+int file_announce_wait(struct iomap_file *f, u64 seq)
+{
+	if (fs_omitted == FS_OMIT_INTENT_COMMIT)
+		return 0;
+	return jnl_commit(file_inode(f)->fs->jnl, seq);
 }

@@ -65,7 +65,8 @@ struct iomap_ioend {
 	void *intent;    /* IOMAP_OVERWRITE: from iomap_ops.announce */
 	u64 size_end;    /* bytes: min(end of the range, file size in memory at submission) */
 	int error;
-	bool unsent;     /* there was no write: gives back what write_begin took */
+	/* There was no write: gives back what write_begin took, and takes back its announcement. */
+	bool unsent;
 };
 
 /* A sector that goes into the log. */
@@ -125,12 +126,16 @@ struct iomap_ops {
 	int (*log)(struct iomap_file *f, const struct iomap_logged *s, u32 nr, u64 size_end,
 		   bool item);
 	/*
-	 * IOMAP_OVERWRITE: makes the announcement durable. -EBUSY: too much is under way; once all
-	 * writes of this thread have ended, again with drained = true, which waits. On another
-	 * error nothing was announced.
+	 * IOMAP_OVERWRITE: announces them; *announcement stands for these and all before. -EBUSY:
+	 * too much is under way; once all writes of this thread have ended, again with drained =
+	 * true, which waits. On another error nothing was announced.
 	 */
 	int (*announce)(struct iomap_file *f, struct iomap_overwrite *ow, unsigned nr,
-			bool drained);
+			bool drained, u64 *announcement);
+	/* It will be waited for: another thread may make it durable meanwhile. Does not block. */
+	void (*announce_soon)(struct iomap_file *f, u64 announcement);
+	/* Makes it durable. Only then may the writes be sent; on error they must not. */
+	int (*announce_wait)(struct iomap_file *f, u64 announcement);
 	/*
 	 * Contents of an INLINE file: up to SECTOR_SIZE bytes, zero padded by the caller.
 	 * Returns length.

@@ -22,25 +22,52 @@
 #include "format/format.h"
 #include "stat/stat.h"
 
+static struct request *request_alloc(unsigned cap, u32 sectors)
+{
+	return malloc(sizeof(struct request) +
+		      cap * (sizeof(struct iovec) + sizeof(struct request_piece)) +
+		      sectors * sizeof(u32));
+}
+
+static void request_arrays(struct request *rq, unsigned cap)
+{
+	rq->cap = cap;
+	rq->piece = (struct request_piece *)(rq->iov + cap);
+	rq->sum = (u32 *)(rq->piece + cap);
+}
+
 struct request *request_new(enum blk_op op, u64 sector, u64 disk, unsigned pieces)
 {
 	unsigned cap = MIN(MAX(pieces, 1u), REQUEST_PIECES_MAX);
-	struct request *rq = malloc(sizeof(*rq) + cap * (sizeof(struct iovec) +
-							   sizeof(struct request_piece)) +
-				    BLK_MAX_IO_SECTORS * sizeof(u32));
+	struct request *rq = request_alloc(cap, BLK_MAX_IO_SECTORS);
 
 	if (!rq)
 		return NULL;
 	memset(rq, 0, sizeof(*rq));
-	rq->cap = cap;
-	rq->piece = (struct request_piece *)(rq->iov + cap);
-	rq->sum = (u32 *)(rq->piece + cap);
+	request_arrays(rq, cap);
 	rq->sector = sector;
 	rq->io.op = op;
 	rq->io.kind = BLK_DATA;
 	rq->io.sector = disk;
 	rq->io.iov = rq->iov;
 	return rq;
+}
+
+struct request *request_fit(struct request *rq)
+{
+	unsigned nr = rq->io.nr_iov;
+	struct request *fit = request_alloc(nr, rq->io.nr);
+
+	if (!fit)
+		return rq;
+	*fit = *rq;
+	request_arrays(fit, nr);
+	memcpy(fit->iov, rq->iov, nr * sizeof(*fit->iov));
+	memcpy(fit->piece, rq->piece, nr * sizeof(*fit->piece));
+	memcpy(fit->sum, rq->sum, rq->io.nr * sizeof(*fit->sum));
+	fit->io.iov = fit->iov;
+	request_free(rq);
+	return fit;
 }
 
 void request_free(struct request *rq)

@@ -43,6 +43,8 @@ TAILQ_HEAD(request_list, request);
  */
 struct request *request_new(enum blk_op op, u64 sector, u64 disk, unsigned pieces);
 void request_free(struct request *rq);
+/* Nothing will be added: the same in as much memory as it needs, if there is any. Not linked. */
+struct request *request_fit(struct request *rq);
 /* Does a piece at these addresses continue the request, and is there room for it? */
 bool request_takes(const struct request *rq, u64 sector, u64 disk, u32 nr);
 void request_add(struct request *rq, struct folio *folio, u32 first, u32 nr);

@@ -13,8 +13,9 @@
  *    stay dirty. What finished writes take to be recorded is allocated before they are sent
  *    (iomap_ops.write_begin): without memory for that there is no write.
  * 5. Overwrites of checksummed sectors are gathered until they are worth a record in the log
- *    (iomap_ops.announce), and sent when it is durable, while the writes of the round before are
- *    still under way.
+ *    (iomap_ops.announce), and sent when it is durable. Three rounds overlap, so that neither this
+ *    thread nor the device waits for the log: while one is gathered, the log takes the one before
+ *    (another thread flushes it), and the one before that is sent, sector for sector gathered.
  * 6. This thread reaps its own I/O. So it never waits for anybody (folio lock, writeback of
  *    others, room in the journal) while it has writes under way, or two threads could wait for each
  *    other.
@@ -34,8 +35,8 @@
 /* A device that fails so many sectors of a request in a row is not asked about the others. */
 #define GIVE_UP_AFTER 8u
 
-/* Overwrites that share one announcement: 8 MiB. */
-#define HELD_MAX 2048u
+/* Overwrites that share one announcement: 16 MiB. */
+#define HELD_MAX 4096u
 #define HELD_SHARE_OF_CACHE 16u
 
 struct wb_range {
@@ -49,8 +50,10 @@ struct wb_queue {
 	struct blk_batch batch;
 	struct request *open;           /* being gathered, not sent */
 	struct request_list failed;
-	struct request_list held;       /* overwrites that are not announced yet */
-	u32 nr_held, held_max;          /* their sectors */
+	/* Overwrites, by rule 5: gathered; announced, but that may not be durable; may be sent. */
+	struct request_list held, announced, ready;
+	u32 nr_held, held_max;          /* sectors of `held` */
+	u64 announcement;               /* makes `announced` durable */
 	u64 settle;                     /* what write_how() wants settled first */
 	u32 nr_settle;                  /* 0: that nothing is under way is enough */
 	unsigned nr_ranges;             /* of the folio in hand */
@@ -201,18 +204,52 @@ static void wb_give_up(struct request *rq, bool begun, int error)
 	request_free(rq);
 }
 
+/* Sends at least so many sectors of what may be sent, or all of it. */
+static void wb_feed(struct wb_queue *q, u64 sectors)
+{
+	struct request *rq;
+
+	while (sectors > 0 && (rq = TAILQ_FIRST(&q->ready))) {
+		TAILQ_REMOVE(&q->ready, rq, link);
+		sectors -= MIN(sectors, (u64)rq->io.nr);
+		blk_batch_add(&q->batch, &rq->io);
+	}
+}
+
+/* What is announced may be sent, once that is durable. */
+static void wb_release(struct wb_queue *q)
+{
+	struct request *rq = TAILQ_FIRST(&q->announced);
+	struct iomap_file *f;
+	int r;
+
+	if (!rq)
+		return;
+	f = wb_of(rq)->f;
+	r = f->ops->announce_wait(f, q->announcement);
+	if (!r) {
+		TAILQ_CONCAT(&q->ready, &q->announced, link);
+		return;
+	}
+	while ((rq = TAILQ_FIRST(&q->announced))) {
+		TAILQ_REMOVE(&q->announced, rq, link);
+		wb_give_up(rq, true, r);
+	}
+}
+
 /* Through any of the files: the log is one. */
 static int wb_ask(struct wb_queue *q, struct iomap_file *f, struct iomap_overwrite *ow, unsigned nr)
 {
-	int r = f->ops->announce(f, ow, nr, false);
+	int r = f->ops->announce(f, ow, nr, false, &q->announcement);
 
 	if (r != -EBUSY)
 		return r;
+	wb_release(q);
+	wb_feed(q, UINT64_MAX);
 	wb_wait_own(q);
-	return f->ops->announce(f, ow, nr, true);
+	return f->ops->announce(f, ow, nr, true, &q->announcement);
 }
 
-/* Rule 5. */
 static void wb_announce(struct wb_queue *q)
 {
 	struct iomap_overwrite *ow;
@@ -239,10 +276,22 @@ static void wb_announce(struct wb_queue *q)
 			continue;
 		}
 		rq->intent = ow[nr].intent;
-		blk_batch_add(&q->batch, &rq->io);
+		TAILQ_INSERT_TAIL(&q->announced, rq, link);
 	}
 	q->nr_held = 0;
 	free(ow);
+}
+
+/* A round is gathered. */
+static void wb_next_round(struct wb_queue *q)
+{
+	struct iomap_file *f = wb_of(TAILQ_FIRST(&q->held))->f;
+
+	wb_feed(q, UINT64_MAX);
+	wb_release(q);
+	wb_announce(q);
+	if (!TAILQ_EMPTY(&q->announced))
+		f->ops->announce_soon(f, q->announcement);
 }
 
 static void wb_send(struct wb_queue *q)
@@ -253,6 +302,8 @@ static void wb_send(struct wb_queue *q)
 	q->open = NULL;
 	if (!rq)
 		return;
+	/* Thousands may wait for their announcement. */
+	rq = request_fit(rq);
 	f = wb_of(rq)->f;
 	if (f->ops->write_begin(f, rq->how, rq->io.sector, rq->io.nr, 1)) {
 		wb_give_up(rq, false, -ENOMEM);
@@ -264,8 +315,9 @@ static void wb_send(struct wb_queue *q)
 	}
 	TAILQ_INSERT_TAIL(&q->held, rq, link);
 	q->nr_held += rq->io.nr;
+	wb_feed(q, rq->io.nr);
 	if (q->nr_held >= q->held_max)
-		wb_announce(q);
+		wb_next_round(q);
 }
 
 /* Nothing is under way afterwards: now this thread may wait for others. */
@@ -273,12 +325,16 @@ static void wb_drain(struct wb_queue *q)
 {
 	wb_send(q);
 	wb_announce(q);
+	wb_feed(q, UINT64_MAX);
+	wb_release(q);
+	wb_feed(q, UINT64_MAX);
 	wb_wait_own(q);
 }
 
 static bool wb_is_drained(const struct wb_queue *q)
 {
-	return !q->open && !q->batch.in_flight && TAILQ_EMPTY(&q->held) && TAILQ_EMPTY(&q->failed);
+	return !q->open && !q->batch.in_flight && TAILQ_EMPTY(&q->failed) &&
+	       TAILQ_EMPTY(&q->held) && TAILQ_EMPTY(&q->announced) && TAILQ_EMPTY(&q->ready);
 }
 
 static struct request *wb_request(struct iomap_wb *w, u64 sector, const struct wb_range *r)
@@ -657,6 +713,8 @@ void iomap_writeback_files(struct iomap_wb *wb, unsigned nr, unsigned flags)
 	q.open = NULL;
 	TAILQ_INIT(&q.failed);
 	TAILQ_INIT(&q.held);
+	TAILQ_INIT(&q.announced);
+	TAILQ_INIT(&q.ready);
 	q.nr_held = 0;
 	q.held_max = held_max();
 	/* Before folios are locked: readers wait for those. */

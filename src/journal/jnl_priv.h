@@ -154,6 +154,7 @@ struct jnl {
 	u64 data_seq;                   /* newest transaction with file data; 0 = none */
 	u64 retry_ns;                   /* the thread tries no checkpoint before; 0 = whenever */
 	u64 commit_retry_ns;            /* nor a commit; 0: the last one went well */
+	u64 soon_seq;                   /* the thread commits it at once; 0 = none */
 
 	u64 ring_nr;                    /* sectors */
 	u64 head;                       /* where the next transaction goes */

@@ -1,5 +1,6 @@
 /*
- * The commit thread: commits what is old enough, checkpoints when the log or the cache fills.
+ * The commit thread: commits what is old enough, or will be asked for soon, checkpoints when the log
+ * or the cache fills.
  *
  * It sleeps without a timer while nothing is published. How old a change gets is bounded by half
  * of commit_ms here; the file system's flusher uses the other half before it publishes (pre_commit
@@ -48,7 +49,7 @@ static void thread_sleep(struct jnl *j)
 {
 	u64 ms = due_ms(j);
 
-	if (j->stop || (!j->error && (!ms || wants_checkpoint(j))))
+	if (j->stop || (!j->error && (!ms || j->soon_seq || wants_checkpoint(j))))
 		return;
 	if (j->retry_ns && !j->error)
 		ms = MIN(ms, (u64)RETRY_LOOK_MS);
@@ -75,10 +76,19 @@ static void thread_work(struct jnl *j, bool commit, bool checkpoint, bool all)
 			      all ? 0 : checkpoint_down_to(j->dirty_share));
 }
 
+/* Without pre_commit: who asked has published all that it speaks of. */
+static void thread_commit_soon(struct jnl *j, u64 seq)
+{
+	work_begin(WORK_COMMIT, CORRUPT_NO_INO);
+	if (seq)
+		jnl_commit(j, seq);
+}
+
 static void *thread_main(void *arg)
 {
 	struct jnl *j = arg;
 	bool commit, checkpoint, all;
+	u64 soon;
 
 	pthread_setname_np(pthread_self(), "folio-commit");
 	mutex_lock(&j->lock);
@@ -87,8 +97,11 @@ static void *thread_main(void *arg)
 		commit = !j->error && due_ms(j) == 0;
 		checkpoint = !j->error && wants_checkpoint(j);
 		all = j->kick;
+		soon = j->soon_seq;
 		j->kick = false;
+		j->soon_seq = 0;
 		mutex_unlock(&j->lock);
+		thread_commit_soon(j, soon);
 		thread_work(j, commit, checkpoint, all);
 		mutex_lock(&j->lock);
 	}
@@ -114,6 +127,16 @@ void jnl_thread_stop(struct jnl *j)
 	mutex_unlock(&j->lock);
 	pthread_join(j->thread, NULL);
 	j->thread_runs = false;
+}
+
+void jnl_commit_soon(struct jnl *j, u64 seq)
+{
+	mutex_lock(&j->lock);
+	if (j->thread_runs && j->durable < seq) {
+		j->soon_seq = MAX(j->soon_seq, seq);
+		cond_signal(&j->wake);
+	}
+	mutex_unlock(&j->lock);
 }
 
 void jnl_kick_checkpoint(struct jnl *j)

@@ -194,6 +194,8 @@ static void fake_ioend(struct iomap_file *file, const struct iomap_ioend *io)
 	ASSERT(f->ends_due > 0);
 	f->ends_due--;
 	if (io->unsent) {
+		for (u32 i = 0; i < io->nr && io->intent; i++)
+			f->said[io->disk + i] = 0;
 		mutex_unlock(&f->lock);
 		return;
 	}
@@ -239,7 +241,7 @@ static int fake_write_settle(struct iomap_file *file UNUSED, u64 disk UNUSED, u3
 }
 
 static int fake_announce(struct iomap_file *file, struct iomap_overwrite *ow, unsigned nr,
-			 bool drained)
+			 bool drained, u64 *announcement)
 {
 	struct fakefile *f = fake_of(file);
 
@@ -248,13 +250,34 @@ static int fake_announce(struct iomap_file *file, struct iomap_overwrite *ow, un
 	if (f->announce_error)
 		return f->announce_error;
 	mutex_lock(&f->lock);
-	f->nr_announce++;
+	*announcement = ++f->nr_announce;
 	for (unsigned i = 0; i < nr; i++) {
 		ow[i].intent = &the_intent;
+		for (u32 k = 0; k < ow[i].nr; k++)
+			f->said[ow[i].disk + k] = *announcement;
 		f->nr_announced += ow[i].nr;
 	}
 	mutex_unlock(&f->lock);
 	return 0;
+}
+
+static void fake_announce_soon(struct iomap_file *file, u64 announcement)
+{
+	struct fakefile *f = fake_of(file);
+
+	mutex_lock(&f->lock);
+	f->announced_soon = MAX(f->announced_soon, announcement);
+	mutex_unlock(&f->lock);
+}
+
+static int fake_announce_wait(struct iomap_file *file, u64 announcement)
+{
+	struct fakefile *f = fake_of(file);
+
+	mutex_lock(&f->lock);
+	f->announced = MAX(f->announced, announcement);
+	mutex_unlock(&f->lock);
+	return f->wait_error;
 }
 
 /* Its log is the disk itself. */
@@ -284,6 +307,8 @@ static const struct iomap_ops fake_ops = {
 	.write_how = fake_write_how,
 	.write_settle = fake_write_settle,
 	.announce = fake_announce,
+	.announce_soon = fake_announce_soon,
+	.announce_wait = fake_announce_wait,
 	.log = fake_log,
 	.inline_read = fake_inline_read,
 	.inline_write = fake_inline_write,

@@ -20,6 +20,7 @@ struct fakefile {
 	u8 state[FAKE_SECTORS];
 	u64 disk[FAKE_SECTORS];
 	u32 entry[FAKE_DISK_SECTORS];   /* sector map */
+	u64 said[FAKE_DISK_SECTORS];    /* by which announcement, 0 = none */
 	u32 block;                      /* sectors; allocation unit */
 	bool scatter;                   /* every block elsewhere, else one after another */
 	bool inl;
@@ -37,6 +38,8 @@ struct fakefile {
 	u64 nr_announce, nr_announced;  /* calls, sectors */
 	bool announce_busy;             /* unless everything has ended */
 	int announce_error;
+	u64 announced_soon, announced;  /* the newest that was begun, that is durable */
+	int wait_error;                 /* of making it durable */
 	u64 nr_log, nr_logged;          /* calls, sectors */
 	int log_error;
 	u64 size_end;                   /* largest of successful ioends */

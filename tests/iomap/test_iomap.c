@@ -5,6 +5,7 @@
 #include "check_main.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -707,6 +708,79 @@ START_TEST(a_refused_announcement_keeps_the_data_dirty_and_the_disk_as_it_was)
 }
 END_TEST
 
+/* What overwrites have met, in the order of the calls. */
+static struct {
+	u64 sent;               /* sectors that were written in place */
+	u64 early;              /* of them, whose announcement was not durable */
+	u64 behind;             /* of them, with a later announcement already under way */
+	size_t memory;          /* most that was allocated */
+} seen;
+
+static int look_at_write(void *arg UNUSED, const struct blk_fault *f)
+{
+	for (u64 i = f->sector; i < f->sector + f->nr && f->op == BLK_FAULT_WRITE; i++) {
+		seen.sent += ff.said[i] > 0;
+		seen.early += ff.said[i] > ff.announced;
+		seen.behind += ff.said[i] > 0 && ff.announced_soon > ff.said[i];
+	}
+	seen.memory = MAX(seen.memory, mallinfo2().uordblks);
+	return 0;
+}
+
+/* Every second sector of 1 MiB: two rounds, of 1/16 of the cache. */
+static void overwrite_rounds(void)
+{
+	setup(4u << 20, 3, 1, false);
+	for (u64 pos = 0; pos < MAX_SIZE; pos += 256u << 10) {
+		do_write(pos, 256u << 10, 5);
+		do_writeback();
+	}
+	for (u64 pos = 0; pos < MAX_SIZE / 4; pos += 8192)
+		do_write(pos, 4096, (u32)pos + 1);
+	memset(&seen, 0, sizeof(seen));
+	blk_fault_set(dev, look_at_write, NULL);
+}
+
+START_TEST(a_round_is_gathered_while_the_one_before_becomes_durable)
+{
+	size_t memory;
+
+	overwrite_rounds();
+	memory = mallinfo2().uordblks;
+	do_writeback();
+	ck_assert_uint_eq(ff.nr_announce, 2);
+	ck_assert_uint_eq(ff.announced_soon, 2);
+	ck_assert_uint_eq(ff.announced, 2);
+	ck_assert_uint_eq(seen.sent, 128);
+	ck_assert_uint_eq(seen.early, 0);
+	ck_assert_uint_gt(seen.behind, 0);
+	/* Requests that wait have the size of what they hold: one sector each. */
+	ck_assert_uint_lt(seen.memory - memory, 128 * 1024);
+	blk_fault_set(dev, NULL, NULL);
+	drop_clean();
+	do_read(0, MAX_SIZE, NULL);
+	teardown();
+}
+END_TEST
+
+START_TEST(what_is_announced_in_vain_is_taken_back_and_stays_dirty)
+{
+	overwrite_rounds();
+	ff.wait_error = -EROFS;
+	ck_assert_int_eq(iomap_writeback(&ff.file, 0, UINT64_MAX, IOMAP_WB_WAIT, 0, NULL), -EROFS);
+	ck_assert_uint_eq(seen.sent, 0);
+	ck_assert_uint_eq(ff.file.mapping.nr_dirty, 128);
+	for (u32 i = 0; i < FAKE_DISK_SECTORS; i++)
+		ck_assert_uint_eq(ff.said[i], 0);
+	ff.wait_error = 0;
+	do_writeback();
+	ck_assert_uint_eq(seen.early, 0);
+	drop_clean();
+	do_read(0, MAX_SIZE, NULL);
+	teardown();
+}
+END_TEST
+
 START_TEST(a_sector_that_does_not_match_its_checksum_fails_alone_and_heals)
 {
 	u8 sector[SECTOR_SIZE];
@@ -751,6 +825,8 @@ int main(void)
 	check_add(s, a_sector_that_the_map_calls_bad_fails_alone);
 	check_add(s, failed_writes_stay_dirty_are_reported_and_heal);
 	check_add(s, overwrites_are_announced_together_and_before_they_are_sent);
+	check_add(s, a_round_is_gathered_while_the_one_before_becomes_durable);
+	check_add(s, what_is_announced_in_vain_is_taken_back_and_stays_dirty);
 	check_add(s, a_refused_announcement_keeps_the_data_dirty_and_the_disk_as_it_was);
 	check_add(s, a_sector_that_does_not_match_its_checksum_fails_alone_and_heals);
 	check_add(s, a_full_disk_makes_the_write_short);

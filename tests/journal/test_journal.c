@@ -219,6 +219,29 @@ START_TEST(a_commit_is_one_write_and_one_flush_and_a_second_one_nothing)
 }
 END_TEST
 
+/* Half of commit_ms passes before the thread would commit by itself. */
+START_TEST(a_commit_that_will_be_asked_for_begins_at_once)
+{
+	struct jnl_config cfg = { .threads = true, .commit_ms = 10000000 };
+	struct set s = { .i = 3, .value = 9 };
+	u64 seq;
+
+	setup();
+	ck_assert_int_eq(jnl_close(bank->j, false), 0);
+	cfg.dev = dev;
+	cfg.geo = &bank->geo;
+	ck_assert_int_eq(jnl_open(&cfg, &bank->j, NULL), 0);
+	ck_assert_int_eq(jnl_run(bank->j, 1, body_set, &s, &seq), 0);
+	jnl_commit_soon(bank->j, seq);
+	while (jnl_durable_seq(bank->j) < seq)
+		usleep(1000);
+	/* Of what is durable nothing becomes of it. */
+	jnl_commit_soon(bank->j, seq);
+	jnl_close(bank->j, false);
+	teardown();
+}
+END_TEST
+
 START_TEST(a_buffer_changed_often_is_logged_once)
 {
 	struct set s = { .i = 3 };
@@ -558,6 +581,7 @@ int main(void)
 	suite_add_tcase(s, tc);
 #endif
 	check_add(s, a_commit_is_one_write_and_one_flush_and_a_second_one_nothing);
+	check_add(s, a_commit_that_will_be_asked_for_begins_at_once);
 	check_add(s, a_buffer_changed_often_is_logged_once);
 	check_add(s, after_a_clean_close_nothing_is_replayed_and_all_is_in_place);
 	check_add(s, a_read_only_open_of_a_dirty_log_replays_in_memory_and_writes_nothing);
