@@ -193,7 +193,7 @@ void jnl_stop(struct jnl *j);
 /* Make transaction seq (and all before) durable; joins a commit that is under way. When it is
  * durable already: no I/O. 0 or the error that made the journal read-only. */
 int jnl_commit(struct jnl *j, u64 seq);
-/* It will be asked for: the commit thread begins now, if it has nothing else to do. Does not block. */
+/* It will be asked for: the commit thread begins now, if it is not at work. Does not block. */
 void jnl_commit_soon(struct jnl *j, u64 seq);
 /* Commits what there is; if there is nothing waits for a commit of others, a moment at most. */
 int jnl_commit_any(struct jnl *j);

@@ -1,6 +1,6 @@
 /*
- * The commit thread: commits what is old enough, or will be asked for soon, checkpoints when the log
- * or the cache fills.
+ * The commit thread: commits what is old enough, or will be asked for soon, checkpoints when the
+ * log or the cache fills.
  *
  * It sleeps without a timer while nothing is published. How old a change gets is bounded by half
  * of commit_ms here; the file system's flusher uses the other half before it publishes (pre_commit
