@@ -64,18 +64,20 @@ static struct async_part *part_of(struct async_part *p, const struct request_pie
 
 /*
  * In the reaper thread. Requests of one folio end one after another there, or in the submitter:
- * marking needs no lock.
+ * marking needs no lock. Who waits for a folio need not wait until those behind it are checked.
  */
 static void async_done(struct blk_io *io)
 {
 	struct request *rq = container_of(io, struct request, io);
 	struct async_part *p = io->arg, *next;
-	struct async_fill *a = p->fill;
+	struct iomap_file *file = p->fill->file;
+	u32 at = 0;
 
-	/* What does not match is poisoned: the next reader gets the error. */
-	if (!io->res)
-		request_verify(a->file, rq);
 	for (unsigned i = 0; i < io->nr_iov; i++, p = next) {
+		/* What does not match is poisoned: the next reader gets the error. */
+		if (!io->res)
+			request_verify_piece(file, rq, i, at);
+		at += rq->piece[i].nr;
 		next = i + 1 < io->nr_iov ? part_of(p, &rq->piece[i + 1]) : NULL;
 		part_put(p);
 	}

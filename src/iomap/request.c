@@ -282,17 +282,21 @@ static int piece_verify(struct iomap_file *f, const struct request_piece *pc, co
 	return err;
 }
 
+int request_verify_piece(struct iomap_file *f, struct request *rq, unsigned i, u32 at)
+{
+	return piece_verify(f, &rq->piece[i], rq->iov[i].iov_base, rq->io.sector + at,
+			    rq->sum + at);
+}
+
 int request_verify(struct iomap_file *f, struct request *rq)
 {
 	u32 at = 0;
 	int err = 0;
 
-	for (unsigned i = 0; i < rq->io.nr_iov; i++) {
-		int r = piece_verify(f, &rq->piece[i], rq->iov[i].iov_base, rq->io.sector + at,
-				     rq->sum + at);
+	for (unsigned i = 0; i < rq->io.nr_iov; at += rq->piece[i++].nr) {
+		int r = request_verify_piece(f, rq, i, at);
 
 		err = err ? err : r;
-		at += rq->piece[i].nr;
 	}
 	return err;
 }

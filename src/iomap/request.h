@@ -75,6 +75,8 @@ int read_plan_run(struct read_plan *p);
  * poisoned. 0 or -EIO. Folios locked.
  */
 int request_verify(struct iomap_file *f, struct request *rq);
+/* The same for one piece, which begins `at` sectors from the start of the request. */
+int request_verify_piece(struct iomap_file *f, struct request *rq, unsigned i, u32 at);
 
 /* The same without a word about what does not match: marks all of it or nothing, takes no lock. */
 bool request_accepted(struct request *rq);
