@@ -22,6 +22,9 @@
 #include "format/format.h"
 #include "stat/stat.h"
 
+/* A piece is never cut: of the largest folio it must fit. */
+static_assert(BLK_MAX_IO_SECTORS >= 1u << FOLIO_MAX_ORDER, "a request takes a whole folio");
+
 static struct request *request_alloc(unsigned cap, u32 sectors)
 {
 	return malloc(sizeof(struct request) +
