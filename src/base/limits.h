@@ -15,6 +15,5 @@
 
 #define LIMIT_CACHE_MIN ((u64)16 << 20) /* smallest cache_size */
 #define LIMIT_CACHE_MAX ((u64)2 << 40)  /* largest: what frame words of 4 bytes can name */
-#define LIMIT_IO_SECTORS 512u           /* sectors in one request to a device: 2 MiB */
 
 #endif

@@ -237,6 +237,15 @@ static void wb_release(struct wb_queue *q)
 	}
 }
 
+/* All that is announced is sent, and has ended. */
+static void wb_settle(struct wb_queue *q)
+{
+	wb_feed(q, UINT64_MAX);
+	wb_release(q);
+	wb_feed(q, UINT64_MAX);
+	wb_wait_own(q);
+}
+
 /* Through any of the files: the log is one. */
 static int wb_ask(struct wb_queue *q, struct iomap_file *f, struct iomap_overwrite *ow, unsigned nr)
 {
@@ -244,9 +253,7 @@ static int wb_ask(struct wb_queue *q, struct iomap_file *f, struct iomap_overwri
 
 	if (r != -EBUSY)
 		return r;
-	wb_release(q);
-	wb_feed(q, UINT64_MAX);
-	wb_wait_own(q);
+	wb_settle(q);
 	return f->ops->announce(f, ow, nr, true, &q->announcement);
 }
 
@@ -325,10 +332,7 @@ static void wb_drain(struct wb_queue *q)
 {
 	wb_send(q);
 	wb_announce(q);
-	wb_feed(q, UINT64_MAX);
-	wb_release(q);
-	wb_feed(q, UINT64_MAX);
-	wb_wait_own(q);
+	wb_settle(q);
 }
 
 static bool wb_is_drained(const struct wb_queue *q)

@@ -79,9 +79,10 @@ static void thread_work(struct jnl *j, bool commit, bool checkpoint, bool all)
 /* Without pre_commit: who asked has published all that it speaks of. */
 static void thread_commit_soon(struct jnl *j, u64 seq)
 {
+	if (!seq)
+		return;
 	work_begin(WORK_COMMIT, CORRUPT_NO_INO);
-	if (seq)
-		jnl_commit(j, seq);
+	jnl_commit(j, seq);
 }
 
 static void *thread_main(void *arg)
@@ -126,7 +127,9 @@ void jnl_thread_stop(struct jnl *j)
 	cond_signal(&j->wake);
 	mutex_unlock(&j->lock);
 	pthread_join(j->thread, NULL);
+	mutex_lock(&j->lock);
 	j->thread_runs = false;
+	mutex_unlock(&j->lock);
 }
 
 void jnl_commit_soon(struct jnl *j, u64 seq)

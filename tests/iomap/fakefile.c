@@ -274,10 +274,12 @@ static int fake_announce_wait(struct iomap_file *file, u64 announcement)
 {
 	struct fakefile *f = fake_of(file);
 
+	if (f->wait_error)
+		return f->wait_error;
 	mutex_lock(&f->lock);
 	f->announced = MAX(f->announced, announcement);
 	mutex_unlock(&f->lock);
-	return f->wait_error;
+	return 0;
 }
 
 /* Its log is the disk itself. */
