@@ -89,6 +89,8 @@ bool blk_is_rdonly(const struct blk_dev *dev);
 bool blk_is_file(const struct blk_dev *dev);            /* regular file: sparse, can grow */
 bool blk_is_direct(const struct blk_dev *dev);          /* O_DIRECT */
 bool blk_has_fua(const struct blk_dev *dev);            /* writes can be durable by themselves */
+/* Requests that the queue of the disk below holds; 0: nobody knows, or there is no disk. */
+u32 blk_queue_depth(const struct blk_dev *dev);
 const char *blk_backend(const struct blk_dev *dev);     /* "uring" "sync" "ram" "sim" */
 const char *blk_path(const struct blk_dev *dev);
 

@@ -61,6 +61,7 @@ struct blk_dev {
 	bool is_file;
 	bool direct;
 	bool fua;
+	u32 depth;
 	char *path;
 	struct blk_flush flush;
 	struct blk_gate gate;
@@ -109,7 +110,7 @@ int blk_ram_open(const char *path, unsigned flags, struct blk_dev **out);
 /* Alignment of O_DIRECT offsets: 0 if the file takes none, 512 if the kernel can't tell. */
 u32 blk_dio_align(int fd);
 
-/* fua.c: the device that the descriptor's data lies on says that it has FUA. */
-bool blk_fua_found(int fd);
+/* queue.c: a number that the kernel tells of the queue of the device below; 0: none. */
+u32 blk_queue_says(int fd, const char *what);
 
 #endif

@@ -62,6 +62,11 @@ bool blk_is_direct(const struct blk_dev *dev)
 	return dev->direct;
 }
 
+u32 blk_queue_depth(const struct blk_dev *dev)
+{
+	return dev->depth;
+}
+
 bool blk_has_fua(const struct blk_dev *dev)
 {
 	return dev->fua;

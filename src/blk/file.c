@@ -433,7 +433,8 @@ int blk_file_open(const char *path, unsigned flags, const struct blk_opts *opts,
 	}
 	blk_dev_init(&f->dev, choose_backend(f, path, opts->sync), f->dev.sectors,
 		     f->dev.logical_size);
-	f->dev.fua = f->dev.direct && blk_fua_found(f->fd);
+	f->dev.fua = f->dev.direct && blk_queue_says(f->fd, "fua") == 1;
+	f->dev.depth = blk_queue_says(f->fd, "nr_requests");
 	*out = &f->dev;
 	return 0;
 }

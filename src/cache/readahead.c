@@ -20,7 +20,7 @@
 #include "base/err.h"
 #include "cache/cache_priv.h"
 
-#define WINDOW_DEFAULT 512u /* sectors: 2 MiB */
+#define WINDOW_DEFAULT 1024u /* sectors: 4 MiB */
 #define WINDOW_MIN 4u
 #define ORDER_STEP 2u       /* 4 K, 16 K, 64 K, 256 K, 1 M */
 #define BATCH_FOLIOS 256u

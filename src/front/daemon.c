@@ -387,6 +387,7 @@ static int run_mount(struct front *fr, int fd, int signal_fd, int parent_fd,
 	if (fr->opts.poll_us && awake_start())
 		log_warn("poll: no threads to keep CPUs awake");
 	fr->fuse_fd = fd;
+	fr->max_pages = init_max_pages();
 	err = session_new(fr, fd, thread_count(&fr->opts), &fr->session);
 	if (err) {
 		log_err("no threads to serve requests: %s", err_text(err));

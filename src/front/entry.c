@@ -18,31 +18,32 @@
 #include "mem/bad.h"
 
 #define HEAD_ROOM 4096u   /* of the head, at the start of the mapping */
-#define MAP_LEN (HEAD_ROOM + ENTRY_LEAD + ENTRY_PAYLOAD)
 
-int entry_init(struct entry *e)
+size_t entry_memory(size_t len)
 {
-	u8 *mem = mmap(NULL, MAP_LEN, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	return HEAD_ROOM + ENTRY_LEAD + len;
+}
+
+int entry_init(struct entry *e, size_t len)
+{
+	size_t all = entry_memory(len);
+	u8 *mem = mmap(NULL, all, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	if (mem == MAP_FAILED)
 		return -ENOMEM;
 	/* A child process would get copies of what the kernel writes to. */
-	madvise(mem, MAP_LEN, MADV_DONTFORK);
+	madvise(mem, all, MADV_DONTFORK);
 	e->head = (void *)mem;
 	e->payload = mem + HEAD_ROOM + ENTRY_LEAD;
+	e->len = len;
 	return 0;
 }
 
 void entry_fini(struct entry *e)
 {
 	if (e->head)
-		munmap(e->head, MAP_LEN);
+		munmap(e->head, entry_memory(e->len));
 	e->head = NULL;
-}
-
-size_t entry_memory(void)
-{
-	return MAP_LEN;
 }
 
 const struct fuse_in_header *entry_request(struct entry *e)
@@ -52,7 +53,7 @@ const struct fuse_in_header *entry_request(struct entry *e)
 	u8 *at;
 
 	memcpy(&in, e->head->in_out, sizeof(in));
-	if (data > ENTRY_PAYLOAD || in.len < sizeof(in) + data)
+	if (data > e->len || in.len < sizeof(in) + data)
 		return NULL;
 	arg = in.len - sizeof(in) - data;
 	if (arg > sizeof(e->head->op_in))
@@ -67,7 +68,7 @@ int entry_answer(struct entry *e, const struct iovec *iov, unsigned nr_iov, size
 {
 	u8 *at = e->payload;
 
-	if (len > ENTRY_PAYLOAD + sizeof(struct fuse_out_header))
+	if (len > e->len + sizeof(struct fuse_out_header))
 		return -EINVAL;
 	memcpy(e->head->in_out, iov[0].iov_base, sizeof(struct fuse_out_header));
 	for (unsigned i = 1; i < nr_iov; i++) {

@@ -12,15 +12,15 @@
 #include "front/proto.h"
 
 #define ENTRY_LEAD 4096u
-#define ENTRY_PAYLOAD PROTO_MAX_WRITE
 
 struct entry {
 	struct proto_ring_head *head;
-	u8 *payload;            /* ENTRY_PAYLOAD bytes, ENTRY_LEAD before it; page aligned */
+	u8 *payload;            /* len bytes, ENTRY_LEAD before it; page aligned */
+	size_t len;
 };
 
-/* -ENOMEM. */
-int entry_init(struct entry *e);
+/* len: of the payload, whole pages. -ENOMEM. */
+int entry_init(struct entry *e, size_t len);
 void entry_fini(struct entry *e);
 /*
  * The request in the entry: header and in.len - sizeof(header) bytes of arguments. NULL if the
@@ -31,7 +31,7 @@ const struct fuse_in_header *entry_request(struct entry *e);
 int entry_answer(struct entry *e, const struct iovec *iov, unsigned nr_iov, size_t len);
 /* The same for one without payload, to the request in the entry. */
 void entry_answer_error(struct entry *e, int error);
-/* Bytes of one. */
-size_t entry_memory(void);
+/* Bytes of one with such a payload. */
+size_t entry_memory(size_t len);
 
 #endif

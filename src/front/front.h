@@ -43,6 +43,7 @@ struct front {
 	bool setxattr_ext;      /* SETXATTR has the longer head */
 	bool acls;              /* the kernel looks at access control lists */
 	u32 proto_minor;
+	u32 max_pages;          /* of one request */
 	u64 caps_gen;           /* raised when a security.capability is set, atomic */
 	int event_fd;           /* eventfd: INIT done, session over */
 	bool init_done;         /* atomic */
@@ -56,6 +57,15 @@ struct front {
 /* "io_uring" or "/dev/fuse"; threads that serve requests. */
 const char *front_transport_name(const struct front *fr);
 unsigned front_threads(const struct front *fr);
+
+/* init.c: pages of the longest request that this kernel lets a mount have. */
+u32 init_max_pages(void);
+#define FRONT_PAGE 4096u  /* bytes of a page of the kernel */
+/* The longest data of a request. */
+static inline size_t front_max_bytes(const struct front *fr)
+{
+	return (size_t)fr->max_pages * FRONT_PAGE;
+}
 
 /* Wakes the main thread, which looks at the front's flags. */
 void front_wake(struct front *fr);

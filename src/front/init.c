@@ -32,7 +32,31 @@
 	 FUSE_CACHE_SYMLINKS | FUSE_HANDLE_KILLPRIV_V2 | FUSE_HAS_IOCTL_DIR | FUSE_INIT_EXT |      \
 	 FUSE_NO_OPENDIR_SUPPORT | FUSE_POSIX_ACL | FUSE_DONT_MASK | FUSE_SETXATTR_EXT)
 
-#define MAX_BACKGROUND 64u
+/*
+ * Requests that the kernel keeps under way while nobody waits for them one by one (readahead,
+ * writeback, direct I/O in depth): as many as the disk below takes.
+ */
+#define BACKGROUND 64u          /* where nobody knows */
+#define BACKGROUND_MAX 256u
+
+static u16 background(const struct front *fr)
+{
+	u32 depth = blk_queue_depth(fr->dev);
+
+	return (u16)MIN(depth ? depth : BACKGROUND, BACKGROUND_MAX);
+}
+
+u32 init_max_pages(void)
+{
+	FILE *f = fopen("/proc/sys/fs/fuse/max_pages_limit", "re");
+	unsigned limit = PROTO_PAGES;
+
+	if (f && fscanf(f, "%u", &limit) != 1)
+		limit = PROTO_PAGES;
+	if (f)
+		fclose(f);
+	return MIN(MAX(limit, PROTO_PAGES), PROTO_PAGES_TOP);
+}
 
 static u64 masked(u64 flags)
 {
@@ -155,10 +179,10 @@ int op_init(struct req *rq)
 		.max_readahead = in->max_readahead,
 		.flags = (u32)flags,
 		.flags2 = (u32)(flags >> 32),
-		.max_background = MAX_BACKGROUND,
-		.congestion_threshold = MAX_BACKGROUND * 3 / 4,
-		.max_write = flags & FUSE_MAX_PAGES ? PROTO_MAX_WRITE : 128u << 10,
-		.max_pages = flags & FUSE_MAX_PAGES ? PROTO_MAX_PAGES : 0,
+		.max_background = background(rq->front),
+		.congestion_threshold = (u16)(background(rq->front) * 3 / 4),
+		.max_write = flags & FUSE_MAX_PAGES ? (u32)front_max_bytes(rq->front) : 128u << 10,
+		.max_pages = flags & FUSE_MAX_PAGES ? (u16)rq->front->max_pages : 0,
 		.time_gran = 1,
 	};
 	rq->front->proto_minor = out->minor;

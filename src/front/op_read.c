@@ -24,7 +24,7 @@
 #include "front/req.h"
 
 /* Slices of the longest READ over the smallest folios, one more when it starts within a sector. */
-#define READ_SLICES (PROTO_MAX_PAGES + 2u)
+#define READ_SLICES (PROTO_PAGES_TOP + 2u)
 
 /* So many reads of one thread are under way; its ring takes twice as many requests. */
 #define LATER_MAX 64u
@@ -188,7 +188,7 @@ int op_read(struct req *rq)
 	ra.nr = 0;
 	ra.bytes = 0;
 	f = file_of(in->fh);
-	err = gather(rq, f, in->offset, MIN_T(u64, in->size, PROTO_MAX_WRITE), &ra);
+	err = gather(rq, f, in->offset, MIN_T(u64, in->size, front_max_bytes(rq->front)), &ra);
 	if (err == -EINPROGRESS) {
 		rq->later->nr++;
 		rq->answered_later = true;

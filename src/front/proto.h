@@ -84,9 +84,12 @@ struct proto_statx_out {
 /* INIT flags, the upper 32 in flags2 (valid with FUSE_INIT_EXT). */
 #define PROTO_DIRECT_IO_ALLOW_MMAP (1ull << 36)
 
-/* The longest WRITE, READ and READDIR: 256 pages, the kernel's own limit without a sysctl. */
-#define PROTO_MAX_PAGES 256u
-#define PROTO_MAX_WRITE ((size_t)PROTO_MAX_PAGES * 4096u)
+/*
+ * The longest WRITE, READ and READDIR: 256 pages, the kernel's own limit, or what the sysctl
+ * fs.fuse.max_pages_limit says instead, up to the largest folio (front.max_pages).
+ */
+#define PROTO_PAGES 256u
+#define PROTO_PAGES_TOP 512u
 
 /* What stands before the data of a WRITE. */
 #define PROTO_WRITE_HEAD (sizeof(struct fuse_in_header) + sizeof(struct fuse_write_in))

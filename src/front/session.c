@@ -47,7 +47,6 @@
 #define BUF_LEAD (4096u - PROTO_WRITE_HEAD)
 /* Requests between two looks at the ring while more are there. */
 #define REAP_EVERY 4u
-#define BUF_SIZE (4096u + PROTO_MAX_WRITE + 4096u)
 
 struct worker {
 	struct session *session;
@@ -62,7 +61,7 @@ struct worker {
 	unsigned unreaped;      /* requests since the ring was looked at */
 	bool readable;          /* with reads under way: more requests may be there */
 	bool slept;             /* with reads under way: since the last request */
-	u8 *buf;         /* BUF_SIZE, page aligned */
+	u8 *buf;         /* buf_size(), page aligned */
 	u8 *out;         /* REQ_OUT_SIZE */
 	struct duty_share share;
 	struct pace pace;
@@ -125,10 +124,15 @@ static void worker_set_nonblock(struct worker *w, bool on)
 		w->nonblock = on;
 }
 
+static size_t buf_size(const struct session *s)
+{
+	return FRONT_PAGE + front_max_bytes(s->front) + FRONT_PAGE;
+}
+
 /* Bytes read, 0 when interrupted or nothing is there, -errno when the connection is over. */
 static ssize_t worker_read(struct worker *w)
 {
-	ssize_t n = read(w->fd, w->buf + BUF_LEAD, BUF_SIZE - BUF_LEAD);
+	ssize_t n = read(w->fd, w->buf + BUF_LEAD, buf_size(w->session) - BUF_LEAD);
 
 	if (n >= (ssize_t)sizeof(struct fuse_in_header))
 		return n;
@@ -287,9 +291,10 @@ static void worker_open(struct worker *w)
 
 static int worker_start(struct worker *w)
 {
+	size_t len = buf_size(w->session);
 	int err;
 
-	w->buf = mmap(NULL, BUF_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	w->buf = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (w->buf == MAP_FAILED) {
 		w->buf = NULL;
 		return -ENOMEM;
@@ -361,7 +366,7 @@ void session_free(struct session *s)
 		if (w->own_fd)
 			close(w->fd);
 		if (w->buf)
-			munmap(w->buf, BUF_SIZE);
+			munmap(w->buf, buf_size(s));
 		free(w->out);
 	}
 	free(s);
@@ -374,5 +379,5 @@ unsigned session_threads(const struct session *s)
 
 u64 session_memory(const struct session *s)
 {
-	return (u64)s->nr * (BUF_SIZE + REQ_OUT_SIZE);
+	return (u64)s->nr * (buf_size(s) + REQ_OUT_SIZE);
 }

@@ -109,7 +109,7 @@ static int lane_register(struct lane *l)
 {
 	const struct iovec iov[2] = {
 		{ .iov_base = l->entry.head, .iov_len = sizeof(*l->entry.head) },
-		{ .iov_base = l->entry.payload, .iov_len = ENTRY_PAYLOAD },
+		{ .iov_base = l->entry.payload, .iov_len = l->entry.len },
 	};
 	struct ring_cmd_args a;
 	int res;
@@ -260,7 +260,7 @@ static void *lane_main(void *arg)
 
 static int lane_start(struct lane *l)
 {
-	int err = entry_init(&l->entry);
+	int err = entry_init(&l->entry, front_max_bytes(l->uring->front));
 
 	if (err)
 		return err;
@@ -375,7 +375,9 @@ void uring_free(struct uring *u)
 
 u64 uring_memory(const struct uring *u)
 {
-	return (u64)u->nr * (entry_memory() + REQ_OUT_SIZE + sizeof(struct lane));
+	size_t entry = entry_memory(front_max_bytes(u->front));
+
+	return (u64)u->nr * (entry + REQ_OUT_SIZE + sizeof(struct lane));
 }
 
 unsigned uring_threads(const struct uring *u)

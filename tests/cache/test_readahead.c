@@ -85,11 +85,11 @@ START_TEST(windows_double_up_to_the_maximum)
 		read_at(s, 1, 1 << 20);
 		if (ra.start == start)
 			continue;
-		ck_assert_uint_le(ra.len, 512);
+		ck_assert_uint_le(ra.len, 1024);
 		ck_assert_uint_ge(ra.len + 128, len);
 		len = ra.len;
 	}
-	ck_assert_uint_ge(len, 384);
+	ck_assert_uint_ge(len, 768);
 	finish(&map);
 }
 END_TEST

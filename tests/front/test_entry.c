@@ -5,6 +5,8 @@
 #include "check_main.h"
 #include "front/entry.h"
 
+#define PAYLOAD (1u << 20)
+
 static struct entry e;
 
 /* What the kernel leaves in an entry. */
@@ -22,8 +24,8 @@ static void deliver(u32 len, const void *arg, size_t arg_len, const void *data, 
 
 static void start(void)
 {
-	ck_assert_int_eq(entry_init(&e), 0);
-	memset(e.payload - ENTRY_LEAD, 'S', ENTRY_LEAD + ENTRY_PAYLOAD);
+	ck_assert_int_eq(entry_init(&e, PAYLOAD), 0);
+	memset(e.payload - ENTRY_LEAD, 'S', ENTRY_LEAD + PAYLOAD);
 	memset(e.head, 'S', sizeof(*e.head));
 }
 
@@ -69,7 +71,7 @@ START_TEST(lengths_that_do_not_add_up_are_refused)
 	deliver(40 + 128, big, 128, NULL, 0);
 	ck_assert_ptr_nonnull(entry_request(&e));
 	deliver(40, NULL, 0, NULL, 0);
-	e.head->ent.payload_sz = ENTRY_PAYLOAD + 1;
+	e.head->ent.payload_sz = PAYLOAD + 1;
 	ck_assert_ptr_null(entry_request(&e));
 	deliver(UINT32_MAX, NULL, 0, NULL, 0);
 	ck_assert_ptr_null(entry_request(&e));
@@ -91,7 +93,7 @@ START_TEST(the_kernel_takes_of_an_answer_what_was_written_for_it_and_no_more)
 	ck_assert_mem_eq(e.head->in_out, &out, sizeof(out));
 	ck_assert_int_eq(entry_answer(&e, iov, 1, 16), 0);
 	ck_assert_uint_eq(e.head->ent.payload_sz, 0);
-	ck_assert_int_eq(entry_answer(&e, iov, 1, 17 + ENTRY_PAYLOAD), -EINVAL);
+	ck_assert_int_eq(entry_answer(&e, iov, 1, 17 + PAYLOAD), -EINVAL);
 	entry_fini(&e);
 }
 END_TEST

@@ -38,6 +38,7 @@ static void start(enum front_cache cache)
 	struct fmt_geo geo;
 
 	fr = (struct front){ .opts.cache = cache, .opts.transport = FRONT_TRANSPORT_DEV,
+			     .max_pages = PROTO_PAGES,
 			     .kernel_cache = cache == FRONT_CACHE_KERNEL };
 	signal(SIGPIPE, SIG_IGN);
 	ck_assert_int_eq(cache_init(&cfg), 0);

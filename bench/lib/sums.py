@@ -1,0 +1,238 @@
+"""bench/run --sums: what checksums of data cost.
+
+Two FolioFS of which one has no checksums (mkfs -O ^datasum) are mounted side by side, and do the
+same small piece of work in turn, so that what the machine does meanwhile meets both. Each pair
+gives a ratio, a round their median. In the next round each has the other's image: which part of the
+disk it lies on makes some per cent, as does which memory a daemon gets. The row is the mean of the
+medians, with the range in which it lies by 95 %.
+"""
+import copy
+import csv
+import math
+import mmap
+import os
+import random
+import statistics
+import time
+from collections import namedtuple
+
+from lib import shell
+from lib.report import columns
+from lib.shell import Failed, note
+from lib.targets import FoliofsDaemon, FoliofsNosum
+
+KIB, MIB = 1 << 10, 1 << 20
+COUPLES = 3                         # of rounds
+PAIRS = 15                          # in each round
+PIECE = 64 * MIB
+SAMPLES = 1000                      # of the bootstrap
+# Whole pages, see Run.fio().
+BUFFER = memoryview(mmap.mmap(-1, MIB))
+
+
+class Side:
+    """One of the two, mounted."""
+
+    def __init__(self, make, setup, nr):
+        own = copy.copy(setup)
+        own.image = os.path.join(setup.folder, f'side{nr}.img')
+        own.mnt = os.path.join(setup.folder, f'side{nr}')
+        own.full_image = True
+        os.makedirs(own.mnt, exist_ok=True)
+        self.setup, self.target = own, make(own)
+        self.fd = None
+
+    def start(self):
+        self.target.start()
+        self.fd = os.open(self.target.data('data'), os.O_RDWR | os.O_CREAT, 0o644)
+        for pos in range(0, self.setup.file_bytes, MIB):
+            os.pwrite(self.fd, BUFFER, pos)
+        os.fsync(self.fd)
+
+    def stop(self):
+        if self.fd is not None:
+            os.close(self.fd)
+            self.fd = None
+        self.target.unmount()
+
+    def drop(self):
+        self.target.drop()
+
+    def places(self, nr, length):
+        """Of 4 KiB in the first bytes of the file; the same for both sides."""
+        rng = random.Random(nr)
+        return [rng.randrange(length // 4096) * 4096 for _ in range(nr)]
+
+
+def timed(work, *args):
+    began = time.monotonic()
+    work(*args)
+    return time.monotonic() - began
+
+
+# ---- the pieces: each gives the seconds that it took ----
+
+def write_new(side, _):
+    def work():
+        for pos in range(0, PIECE, MIB):
+            os.pwrite(fd, BUFFER, pos)
+        os.fsync(fd)
+
+    name = side.target.data('new')
+    fd = os.open(name, os.O_WRONLY | os.O_CREAT, 0o644)
+    seconds = timed(work)
+    os.close(fd)
+    os.unlink(name)
+    return seconds
+
+
+def overwrite(side, places):
+    def work():
+        for pos in places:
+            os.pwrite(side.fd, page, pos)
+        os.fsync(side.fd)
+
+    page = BUFFER[:4096]
+    return timed(work)
+
+
+def overwrite_in_order(side, _):
+    return overwrite(side, range(0, PIECE // 4, 4096))
+
+
+def overwrite_at_random(side, _):
+    return overwrite(side, side.places(PIECE // 4 // 4096, side.setup.file_bytes))
+
+
+def read(side, places, length):
+    def work():
+        for pos in places:
+            os.preadv(side.fd, [piece], pos)
+
+    piece = BUFFER[:length]
+    return timed(work)
+
+
+def hot_small(side, nr):
+    places = side.places(4096, PIECE)
+    if nr == 0:
+        read(side, range(0, PIECE, MIB), MIB)
+    return read(side, places, 4096)
+
+
+def hot_large(side, _):
+    return read(side, range(0, PIECE, MIB), MIB)
+
+
+def cold_in_order(side, nr):
+    at = nr * PIECE % side.setup.file_bytes
+    if at == 0:
+        side.drop()
+    return read(side, range(at, at + PIECE, MIB), MIB)
+
+
+def cold_at_random(side, _):
+    side.drop()
+    return read(side, side.places(1024, side.setup.file_bytes), 4096)
+
+
+def cold_depth_32(side, _):
+    side.drop()
+    out = shell.run([side.setup.program('bench/bench_requests'), 'depth',
+                     side.target.data('data'), 4096, 0.2, 32])
+    return 1 / float(out.split()[0])
+
+
+Row = namedtuple('Row', 'name goal piece what')
+ROWS = [
+    Row('seq-write', 0.9, write_new, '1 MiB writes to a new file, one fsync'),
+    Row('seq-write-4k', 0.9, overwrite_in_order, '4 KiB overwrites in order, one fsync'),
+    Row('rand-write', 0.9, overwrite_at_random, '4 KiB overwrites at random, one fsync'),
+    Row('rand-read-hot', 1.0, hot_small, '4 KiB reads out of the cache'),
+    Row('seq-read-hot', 1.0, hot_large, '1 MiB reads out of the cache'),
+    Row('seq-read-cold', 0.95, cold_in_order, '1 MiB reads in order'),
+    Row('rand-read-cold', 0.95, cold_at_random, '4 KiB reads at random, one at a time'),
+    Row('direct-read-32-cold', 0.95, cold_depth_32, 'the same, direct, 32 at a time'),
+]
+
+
+def pairs_of(row, summed, plain, pairs):
+    """How fast the one with checksums was, as a share of the other, pair by pair."""
+    ratios = []
+    for nr in range(pairs):
+        order = [summed, plain] if nr % 2 else [plain, summed]
+        seconds = {side: row.piece(side, nr) for side in order}
+        ratios.append(seconds[plain] / seconds[summed])
+    return ratios
+
+
+def one_round(setup, first, second, pairs):
+    """Row name -> ratios. Which of the two images each of them gets is the difference."""
+    sides = {make: Side(make, setup, nr) for nr, make in enumerate((first, second))}
+    ratios = {}
+    try:
+        for side in sides.values():
+            side.start()
+        for row in ROWS:
+            ratios[row.name] = pairs_of(row, sides[FoliofsDaemon], sides[FoliofsNosum], pairs)
+            note(f'bench: {row.name:20} {statistics.median(ratios[row.name]):.3f}')
+    finally:
+        for side in sides.values():
+            side.stop()
+    return ratios
+
+
+def middle(couples):
+    return math.exp(statistics.mean(math.log(statistics.median(r)) for c in couples for r in c))
+
+
+def bounds(couples):
+    """Of the middle, by 95 %: what it is of couples, and pairs in them, drawn with replacement."""
+    rng = random.Random(1)
+
+    def again(some):
+        return rng.choices(some, k=len(some))
+
+    got = sorted(middle([[again(r) for r in c] for c in again(couples)]) for _ in range(SAMPLES))
+    return got[SAMPLES // 40], got[-SAMPLES // 40 - 1]
+
+
+def line(row, rounds):
+    ratios = [r[row.name] for r in rounds]
+    couples = list(zip(ratios[::2], ratios[1::2]))
+    low, high = bounds(couples)
+    ratio = middle(couples)
+    # A row whose bounds hold the goal can't be told from it.
+    met = 'yes' if ratio >= row.goal else 'within bounds' if high >= row.goal else 'no'
+    return [row.name, row.what, f'{row.goal:.2f}', f'{ratio:.3f}', f'{low:.3f} to {high:.3f}', met]
+
+
+def write_csv(rounds, facts, folder):
+    os.makedirs(folder, exist_ok=True)
+    name = os.path.join(folder, time.strftime('sums-%Y-%m-%d-%H%M%S') + '.csv')
+    with open(name, 'w', newline='', encoding='utf-8') as f:
+        for fact in facts:
+            f.write(f'# {fact}\n')
+        out = csv.writer(f, lineterminator='\n')
+        out.writerow(['row', 'round', 'pair', 'ratio'])
+        for nr, ratios in enumerate(rounds):
+            for row, values in ratios.items():
+                for pair, value in enumerate(values):
+                    out.writerow([row, nr + 1, pair + 1, f'{value:.4f}'])
+    return name
+
+
+def run(setup, results, pairs):
+    """True when no row is below its goal."""
+    facts = shell.machine(setup.folder) + [f'two images of {setup.image_bytes >> 20} MiB, file '
+                                           f'{setup.file_bytes >> 20} MiB, {2 * COUPLES} rounds of '
+                                           f'{pairs} pairs']
+    if not FoliofsDaemon(setup).usable():
+        raise Failed('the programs are not built')
+    rounds = [one_round(setup, *order, pairs) for _ in range(COUPLES)
+              for order in ((FoliofsDaemon, FoliofsNosum), (FoliofsNosum, FoliofsDaemon))]
+    lines = [line(row, rounds) for row in ROWS]
+    print('\n'.join(facts) + '\n\n' + columns(
+        [['row', 'what', 'goal', 'with / without', '95 %', 'met']] + lines, left=2))
+    print(f'\nbench: {write_csv(rounds, facts, results)}')
+    return all(cells[-1] != 'no' for cells in lines)
