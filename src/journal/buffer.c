@@ -6,7 +6,10 @@
  *    the disk; while it is in memory the checksum field is stale.
  * 3. Contents of an uptodate buffer change only in a handle, under RANK_META held exclusively;
  *    the folio lock only guards the way from "not read" to uptodate.
- * 4. A changed buffer has a struct jnl_buf in folio->priv, which holds a reference and the pin, so
+ * 4. A map sector comes with its neighbours, in one read: reads all over a large file would else
+ *    wait for one every 4 MiB. A neighbour that is not what it should be is left without contents,
+ *    and without a word: nobody has asked for it, and it may never have been written.
+ * 5. A changed buffer has a struct jnl_buf in folio->priv, which holds a reference and the pin, so
  *    neither eviction nor anybody else can take it away before a checkpoint wrote it.
  */
 #include "journal/jnl_priv.h"
@@ -139,6 +142,73 @@ int buf_grab(struct jnl *j, u64 addr, enum fmt_kind kind, unsigned flags, struct
 	return 0;
 }
 
+/* ---- loading ---- */
+
+#define AROUND_MAX 16u
+
+/* Locked folios in a row on the disk that are read together. */
+struct around {
+	struct folio *f[AROUND_MAX];
+	unsigned first, end;       /* of f: those that there are */
+};
+
+static bool around_add(struct jnl *j, struct around *a, u64 base, unsigned i)
+{
+	return cache_add(&j->mapping, base + i, 0, CACHE_NOWAIT | CACHE_EXACT, &a->f[i]) == 0;
+}
+
+/* What lies around a map sector that is about to be read, as far as none of it is cached. */
+static void around_grow(struct jnl *j, struct around *a, u64 base)
+{
+	u32 group = fmt_group_of(j->geo, base + a->first);
+	u64 lo = fmt_map_sector(j->geo, group), hi = lo + j->geo->map_nr;
+
+	while (a->first > 0 && base + a->first > lo && around_add(j, a, base, a->first - 1))
+		a->first--;
+	while (a->end < AROUND_MAX && base + a->end < hi && around_add(j, a, base, a->end))
+		a->end++;
+}
+
+static int around_read(struct jnl *j, const struct around *a, u64 base)
+{
+	struct iovec iov[AROUND_MAX];
+
+	for (unsigned i = a->first; i < a->end; i++)
+		iov[i] = (struct iovec){ folio_data(a->f[i]), SECTOR_SIZE };
+	return blk_readv(j->dev, base + a->first, iov + a->first, a->end - a->first, BLK_META);
+}
+
+/* The neighbours are let go: those that are good, with their contents. */
+static void around_end(struct jnl *j, struct around *a, u64 base, const struct folio *asked,
+		       bool was_read)
+{
+	for (unsigned i = a->first; i < a->end; i++) {
+		struct folio *f = a->f[i];
+
+		if (f == asked)
+			continue;
+		if (was_read && !fmt_buf_why(folio_data(f), FMT_KIND_MAP, base + i, j->geo))
+			folio_mark_uptodate(f, 0, 1);
+		folio_unlock(f);
+		folio_put(f);
+	}
+}
+
+static int buf_read_map(struct jnl *j, struct folio *f, u64 addr)
+{
+	u64 base = ALIGN_DOWN(addr, (u64)AROUND_MAX);
+	unsigned at = (unsigned)(addr - base);
+	struct around a = { .first = at, .end = at + 1 };
+	int r;
+
+	a.f[at] = f;
+	around_grow(j, &a, base);
+	r = around_read(j, &a, base);
+	around_end(j, &a, base, f, r == 0);
+	/* The error may be that of a neighbour. */
+	return r ? blk_read(j->dev, addr, folio_data(f), 1, BLK_META) : 0;
+}
+
 /* Locked folio: read it and accept it only when it is what it should be. */
 static int buf_read_locked(struct jnl *j, struct folio *f, u64 addr, enum fmt_kind kind,
 			   enum why *why)
@@ -150,7 +220,8 @@ static int buf_read_locked(struct jnl *j, struct folio *f, u64 addr, enum fmt_ki
 		return 0;
 	if (folio_range_poisoned(f, 0, nr))
 		return -EIO;
-	r = blk_read(j->dev, addr, folio_data(f), nr, BLK_META);
+	r = kind == FMT_KIND_MAP ? buf_read_map(j, f, addr) :
+				   blk_read(j->dev, addr, folio_data(f), nr, BLK_META);
 	if (r)
 		return r;
 	*why = fmt_buf_why(folio_data(f), kind, addr, j->geo);

@@ -7,10 +7,12 @@
 #include "blk/sim.h"
 #include "cache/cache_priv.h"
 #include "mem/bad.h"
+#include "stat/stat.h"
 
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 
 static struct bank *bank;
 static struct blk_dev *dev;
@@ -93,6 +95,69 @@ START_TEST(a_body_is_run_again_when_a_buffer_is_not_in_memory)
 	ck_assert_int_eq(jnl_run(bank->j, 1, body_set, &s, NULL), 0);
 	ck_assert_uint_eq(s.runs, 2);
 	ck_assert_uint_eq(value_of(3), 9);
+	jnl_close(bank->j, false);
+	teardown();
+}
+END_TEST
+
+START_TEST(a_map_sector_comes_with_its_neighbours)
+{
+	struct set next = { .i = 4, .value = 9 }, far = { .i = 8, .value = 7 };
+	u64 reads;
+
+	setup();
+	value_of(3);
+	reads = stat_read(STAT_READ_IOS_META);
+	ck_assert_int_eq(jnl_run(bank->j, 1, body_set, &next, NULL), 0);
+	ck_assert_int_eq(jnl_run(bank->j, 1, body_set, &far, NULL), 0);
+	ck_assert_uint_eq(next.runs + far.runs, 2);
+	ck_assert_uint_eq(stat_read(STAT_READ_IOS_META), reads);
+	ck_assert_uint_eq(value_of(4) + value_of(8), 16);
+	jnl_close(bank->j, false);
+	teardown();
+}
+END_TEST
+
+static void spoil(unsigned i)
+{
+	u8 *buf = aligned_alloc(SECTOR_SIZE, SECTOR_SIZE);
+
+	memset(buf, 0xa5, SECTOR_SIZE);
+	ck_assert_int_eq(blk_write(dev, account(i), buf, 1, BLK_META), 0);
+	free(buf);
+}
+
+START_TEST(what_is_wrong_with_a_neighbour_is_told_when_it_is_asked_for)
+{
+	u64 told = corrupt_count(WHY_HDR_MAGIC);
+	struct set bad = { .i = 4 };
+
+	setup();
+	spoil(4);
+	ck_assert_uint_eq(value_of(3) + value_of(5), 0);
+	ck_assert_uint_eq(corrupt_count(WHY_HDR_MAGIC), told);
+	ck_assert_int_eq(jnl_read(bank->j, body_get, &bad), -EUCLEAN);
+	ck_assert_uint_eq(corrupt_count(WHY_HDR_MAGIC), told + 1);
+	jnl_close(bank->j, false);
+	teardown();
+}
+END_TEST
+
+static int fail_account_4(void *arg UNUSED, const struct blk_fault *f)
+{
+	return f->op == BLK_FAULT_READ && f->sector <= account(4) &&
+	       account(4) < f->sector + f->nr ? -EIO : 0;
+}
+
+START_TEST(a_neighbour_that_can_not_be_read_costs_only_itself)
+{
+	struct set bad = { .i = 4 };
+
+	setup();
+	blk_fault_set(dev, fail_account_4, NULL);
+	ck_assert_uint_eq(value_of(3) + value_of(5), 0);
+	ck_assert_int_eq(jnl_read(bank->j, body_get, &bad), -EIO);
+	blk_fault_set(dev, NULL, NULL);
 	jnl_close(bank->j, false);
 	teardown();
 }
@@ -569,6 +634,9 @@ int main(void)
 
 	log_set_level(LOG_LEVEL_ERR);
 	check_add(s, a_body_is_run_again_when_a_buffer_is_not_in_memory);
+	check_add(s, a_map_sector_comes_with_its_neighbours);
+	check_add(s, what_is_wrong_with_a_neighbour_is_told_when_it_is_asked_for);
+	check_add(s, a_neighbour_that_can_not_be_read_costs_only_itself);
 	check_add(s, a_body_that_fails_changes_nothing);
 	check_add(s, a_body_that_writes_what_is_there_logs_nothing);
 	check_add(s, named_changes_are_published_and_failed_ones_leave_no_trace_in_later_runs);
