@@ -82,7 +82,7 @@ static u64 choose_flags(struct front *fr, u64 offered)
 	/* Without V2 nobody would tell the open whether set-user-id bits go. */
 	if (offered & FUSE_HANDLE_KILLPRIV_V2)
 		want |= FUSE_ATOMIC_O_TRUNC;
-	want |= PROTO_DIRECT_IO_ALLOW_MMAP;
+	want |= PROTO_DIRECT_IO_ALLOW_MMAP | PROTO_ALLOW_IDMAP;
 	fr->mmap_shared = (offered & PROTO_DIRECT_IO_ALLOW_MMAP) != 0;
 	if (fr->opts.cache == FRONT_CACHE_KERNEL) {
 		want |= FUSE_WRITEBACK_CACHE;

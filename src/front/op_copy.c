@@ -11,6 +11,7 @@
 #include <errno.h>
 
 #include "base/limits.h"
+#include "front/caller.h"
 #include "front/file.h"
 #include "front/front.h"
 #include "front/req.h"
@@ -20,8 +21,7 @@
 static ssize_t copy(struct req *rq, const struct fuse_copy_file_range_in *in)
 {
 	struct front_file *from = file_of(in->fh_in), *to = file_of(in->fh_out);
-	/* Whoever is not root loses set-user-id bits of what he changes. */
-	unsigned flags = rq->in->uid ? FS_WRITE_KILL_SUID : 0;
+	unsigned flags = 0;
 	int err;
 
 	if (in->flags)
@@ -31,6 +31,9 @@ static ssize_t copy(struct req *rq, const struct fuse_copy_file_range_in *in)
 	err = file_caps_kill(rq->front, to);
 	if (err)
 		return err;
+	/* Whoever is not root loses set-user-id bits of what he changes. */
+	if (fs_mode(to->ip) & (S_ISUID | S_ISGID) && caller_uid(rq) != 0)
+		flags |= FS_WRITE_KILL_SUID;
 	if (rq->front->opts.sync)
 		flags |= FS_WRITE_SYNC;
 	return fs_copy_range(from->ip, in->off_in, to->ip, in->off_out, MIN(in->len, COPY_MAX),

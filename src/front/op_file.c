@@ -21,6 +21,7 @@
 #include <string.h>
 
 #include "base/limits.h"
+#include "front/caller.h"
 #include "front/file.h"
 #include "front/front.h"
 #include "front/req.h"
@@ -279,7 +280,7 @@ static int suid_kill(const struct req *rq, struct inode *ip)
 {
 	const struct fs_attr kill = { .valid = FS_ATTR_KILL_SUID };
 
-	if (rq->in->uid == 0 || !(fs_mode(ip) & (S_ISUID | S_ISGID)))
+	if (!(fs_mode(ip) & (S_ISUID | S_ISGID)) || caller_uid(rq) == 0)
 		return 0;
 	return fs_setattr(ip, &kill);
 }

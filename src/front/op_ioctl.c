@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "base/limits.h"
+#include "front/caller.h"
 #include "front/file.h"
 #include "front/front.h"
 #include "front/req.h"
@@ -137,7 +138,7 @@ static int set_label(struct call *c)
 {
 	const char *label = c->in;
 
-	if (c->rq->in->uid != 0)
+	if (caller_uid(c->rq) != 0)
 		return -EPERM;
 	if (!c->in_size || !memchr(label, 0, c->in_size))
 		return -EINVAL;
@@ -150,7 +151,7 @@ static int trim(struct call *c)
 	u64 trimmed;
 	int err;
 
-	if (c->rq->in->uid != 0)
+	if (caller_uid(c->rq) != 0)
 		return -EPERM;
 	if (c->in_size < sizeof(range) || c->out_size < sizeof(range))
 		return -EINVAL;
@@ -171,9 +172,12 @@ static int trim(struct call *c)
 
 static int shut_down(struct call *c)
 {
+	u32 uid;
+
 	if (c->rq->in->nodeid != FUSE_ROOT_ID)
 		return -ENOTTY;
-	if (c->rq->in->uid != 0 && c->rq->in->uid != geteuid())
+	uid = caller_uid(c->rq);
+	if (uid == CALLER_UNKNOWN || (uid != 0 && uid != geteuid()))
 		return -EPERM;
 	fs_shutdown(c->rq->front->fs);
 	memset(c->out, 0, c->out_size);

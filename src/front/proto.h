@@ -48,6 +48,7 @@ struct proto_ring_cmd {
 
 #define PROTO_RING_REGISTER 1u
 #define PROTO_RING_COMMIT_AND_FETCH 2u
+#define PROTO_ALLOW_IDMAP (1ull << 40)
 #define PROTO_OVER_IO_URING (1ull << 41)
 
 /* STATX: like statx(2), with the FUSE_GETATTR part in front. */

@@ -138,7 +138,7 @@ START_TEST(init_asks_for_the_kernels_cache_with_cache_kernel_only)
 	start(FRONT_CACHE_DAEMON);
 	ck_assert_int_eq(ASK(FUSE_INIT, 0, in), sizeof(*o));
 	ck_assert(!(o->flags & FUSE_WRITEBACK_CACHE));
-	ck_assert_uint_eq(o->flags2, PROTO_DIRECT_IO_ALLOW_MMAP >> 32);
+	ck_assert_uint_eq(o->flags2, (PROTO_DIRECT_IO_ALLOW_MMAP | PROTO_ALLOW_IDMAP) >> 32);
 	ck_assert(fr.mmap_shared);
 	end();
 }

@@ -78,9 +78,11 @@ def checked(r):
 # ---- system calls that Python does not have ----
 
 NR = {"x86_64": {"statx": 332, "renameat2": 316, "linkat": 265, "name_to_handle_at": 303,
-                 "open_by_handle_at": 304, "syncfs": 306},
+                 "open_by_handle_at": 304, "syncfs": 306, "open_tree": 428, "move_mount": 429,
+                 "mount_setattr": 442},
       "aarch64": {"statx": 291, "renameat2": 276, "linkat": 37, "name_to_handle_at": 264,
-                  "open_by_handle_at": 265, "syncfs": 267}}[platform.machine()]
+                  "open_by_handle_at": 265, "syncfs": 267, "open_tree": 428, "move_mount": 429,
+                  "mount_setattr": 442}}[platform.machine()]
 
 
 def fallocate(fd, mode, pos, length):

@@ -1,4 +1,4 @@
-"""Fifos, sockets, device nodes, and mounts that map ids."""
+"""Fifos, sockets, device nodes."""
 import socket
 
 from rules import *
@@ -86,48 +86,6 @@ def device_nodes_are_roots_to_make():
         fails(errno.EPERM, os.mknod, "n", kind | 0o600, os.makedev(1, 5))
     os.mknod("p", stat.S_IFIFO | 0o600)
     os.mknod("f", stat.S_IFREG | 0o600)
-
-
-# ---- mounts that map ids ----
-
-OPEN_TREE, MOUNT_SETATTR = 428, 442
-OPEN_TREE_CLONE, MOUNT_ATTR_IDMAP, CLONE_NEWUSER = 1, 0x100000, 0x10000000
-
-
-def user_namespace():
-    """The descriptor of one that maps 0 to OTHER."""
-    r, w = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        LIBC.unshare(CLONE_NEWUSER)
-        os.write(w, b"x")
-        signal.pause()
-    os.read(r, 1)
-    for name in ("uid_map", "gid_map"):
-        with open("/proc/%d/%s" % (pid, name), "w", encoding="ascii") as f:
-            f.write("0 %d 1" % OTHER)
-    fd = os.open("/proc/%d/ns/user" % pid, os.O_RDONLY)
-    os.kill(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)
-    os.close(r)
-    os.close(w)
-    return fd
-
-
-def map_ids(path):
-    ns = user_namespace()
-    tree = checked(LIBC.syscall(OPEN_TREE, AT_FDCWD, path.encode(), OPEN_TREE_CLONE))
-    attr = struct.pack("QQQQ", MOUNT_ATTR_IDMAP, 0, 0, ns)
-    try:
-        checked(LIBC.syscall(MOUNT_SETATTR, tree, b"", AT_EMPTY_PATH, attr, len(attr)))
-    finally:
-        os.close(tree)
-        os.close(ns)
-
-
-@rule(root=True, only="foliofs", why="they can map ids")
-def a_mount_that_maps_ids_is_refused_by_the_kernel():
-    fails(errno.EINVAL, map_ids, ".")
 
 
 main()
