@@ -8,7 +8,6 @@ row is the mean of the medians, with the range in which it lies by 95 %.
 --pairs daemon,nosum is what checksums of data cost, and has goals of its own.
 """
 import copy
-import csv
 import math
 import mmap
 import os
@@ -18,7 +17,7 @@ import time
 from collections import namedtuple
 
 from lib import shell
-from lib.report import columns
+from lib.report import columns, dated, write_csv
 from lib.shell import Failed, note
 
 KIB, MIB = 1 << 10, 1 << 20
@@ -289,19 +288,12 @@ def line(row, goal, rounds):
     return [row.name, row.what, f'{goal:.2f}', f'{ratio:.3f}', f'{low:.3f} to {high:.3f}', met]
 
 
-def write_csv(rounds, facts, folder):
-    os.makedirs(folder, exist_ok=True)
-    name = os.path.join(folder, time.strftime('pairs-%Y-%m-%d-%H%M%S') + '.csv')
-    with open(name, 'w', newline='', encoding='utf-8') as f:
-        for fact in facts:
-            f.write(f'# {fact}\n')
-        out = csv.writer(f, lineterminator='\n')
-        out.writerow(['row', 'round', 'pair', 'ratio'])
-        for nr, ratios in enumerate(rounds):
-            for row, values in ratios.items():
-                for pair, value in enumerate(values):
-                    out.writerow([row, nr + 1, pair + 1, f'{value:.4f}'])
-    return name
+def csv_lines(rounds):
+    yield ['row', 'round', 'pair', 'ratio']
+    for nr, ratios in enumerate(rounds):
+        for row, values in ratios.items():
+            for pair, value in enumerate(values):
+                yield [row, nr + 1, pair + 1, f'{value:.4f}']
 
 
 def run(setup, results, makes, rows, pairs):
@@ -320,5 +312,7 @@ def run(setup, results, makes, rows, pairs):
     lines = [line(row, goals.get(row.name, 1.0), rounds) for row in rows]
     print('\n'.join(facts) + '\n\n' + columns(
         [['row', 'what', 'goal', f'{names[0]} / {names[1]}', '95 %', 'met']] + lines, left=2))
-    print(f'\nbench: {write_csv(rounds, facts, results)}')
+    name = dated(results, 'pairs-') + '.csv'
+    write_csv(name, facts, csv_lines(rounds))
+    print(f'\nbench: {name}')
     return all(cells[-1] != 'no' for cells in lines)

@@ -82,29 +82,38 @@ def spreads(samples):
     return columns(lines)
 
 
-def write_csv(samples, facts, name):
-    """One line a sample, then the figures without a mount, then the goals."""
+def write_csv(name, facts, lines):
+    """The facts as comments, then the lines, the head first."""
+    os.makedirs(os.path.dirname(name), exist_ok=True)
     with open(name, 'w', newline='', encoding='utf-8') as f:
         for fact in facts:
             f.write(f'# {fact}\n')
-        out = csv.writer(f, lineterminator='\n')
-        out.writerow(['row', 'unit', 'target', 'repetition', 'value'])
-        for r in samples.rows:
-            for t in samples.targets:
-                for i, value in enumerate(samples.values[r.name][t.name]):
-                    out.writerow([r.name, r.unit, t.name, i + 1, f'{value:.3f}'])
-        for figure in samples.figures:
-            out.writerow([figure.name, figure.unit, 'inside', 1, f'{figure.value:.3f}'])
-        for v in samples.verdicts():
-            out.writerow([f'goal: {v.goal.row}: {v.text}', 'met' if v.met else 'not met',
-                          v.goal.ours or 'inside', '', f'{v.value:.3f}'])
+        csv.writer(f, lineterminator='\n').writerows(lines)
+
+
+def dated(folder, kind=''):
+    """Where results of now go, without the ending."""
+    return os.path.join(folder, kind + time.strftime('%Y-%m-%d-%H%M%S'))
+
+
+def csv_lines(samples):
+    """One line a sample, then the figures without a mount, then the goals."""
+    yield ['row', 'unit', 'target', 'repetition', 'value']
+    for r in samples.rows:
+        for t in samples.targets:
+            for i, value in enumerate(samples.values[r.name][t.name]):
+                yield [r.name, r.unit, t.name, i + 1, f'{value:.3f}']
+    for figure in samples.figures:
+        yield [figure.name, figure.unit, 'inside', 1, f'{figure.value:.3f}']
+    for v in samples.verdicts():
+        yield [f'goal: {v.goal.row}: {v.text}', 'met' if v.met else 'not met',
+               v.goal.ours or 'inside', '', f'{v.value:.3f}']
 
 
 def write_all(samples, facts, folder):
     """Text, CSV and picture; returns the common part of their names."""
-    os.makedirs(folder, exist_ok=True)
-    base = os.path.join(folder, time.strftime('%Y-%m-%d-%H%M%S'))
-    write_csv(samples, facts, base + '.csv')
+    base = dated(folder)
+    write_csv(base + '.csv', facts, csv_lines(samples))
     with open(base + '.txt', 'w', encoding='utf-8') as f:
         f.write(text(samples, facts) + '\n')
     with open(base + '.svg', 'w', encoding='utf-8') as f:

@@ -4,7 +4,6 @@ Against a server with no file system behind it (bench_null: libfuse's own multi-
 ntfs-3g, the bare image and kernel ext4 on a loop device. Each repetition goes over all targets;
 medians are compared with the goals below. docs/PERFORMANCE.md says what the rows mean.
 """
-import csv
 import os
 import statistics
 import subprocess
@@ -12,7 +11,7 @@ import time
 from collections import namedtuple
 
 from lib import shell
-from lib.report import columns, number
+from lib.report import columns, dated, number, write_csv
 from lib.shell import Failed, note
 from lib.targets import Ext4Loop, Foliofs, FuseTarget, Ntfs3g, Target
 
@@ -275,18 +274,11 @@ def value_lines(bench):
     return lines
 
 
-def write_csv(bench, facts, folder):
-    os.makedirs(folder, exist_ok=True)
-    name = os.path.join(folder, time.strftime('transport-%Y-%m-%d-%H%M%S') + '.csv')
-    with open(name, 'w', newline='', encoding='utf-8') as f:
-        for fact in facts:
-            f.write(f'# {fact}\n')
-        out = csv.writer(f, lineterminator='\n')
-        out.writerow(['row', 'target', 'repetition', 'value'])
-        for (row, target), values in bench.values.items():
-            for i, value in enumerate(values):
-                out.writerow([row, target, i + 1, f'{value:.3f}'])
-    return name
+def csv_lines(bench):
+    yield ['row', 'target', 'repetition', 'value']
+    for (row, target), values in bench.values.items():
+        for i, value in enumerate(values):
+            yield [row, target, i + 1, f'{value:.3f}']
 
 
 def run(setup, results):
@@ -309,5 +301,7 @@ def run(setup, results):
     goals = goal_lines(bench)
     print('\n'.join(facts) + '\n\n' + columns(goals) + '\n\noperations a second, medians:\n' +
           columns(value_lines(bench)))
-    print(f'\nbench: {write_csv(bench, facts, results)}')
+    name = dated(results, 'transport-') + '.csv'
+    write_csv(name, facts, csv_lines(bench))
+    print(f'\nbench: {name}')
     return all(line[-1] != 'none' for line in goals[1:])
