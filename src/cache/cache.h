@@ -243,8 +243,10 @@ struct readahead {
 	u64 start;       /* current window */
 	u32 len;
 	u32 async_len;   /* the last part: hitting it starts the next window */
+	u32 due;         /* length of the window before: a stream has read it by now */
+	u32 used;        /* what was read in the stream since that was the current one */
 	u8 order;
-	u32 max_sectors; /* 0 = default (1 MiB..), set by readahead= */
+	u32 max_sectors; /* 0 = default (4 MiB), set by readahead= */
 };
 /*
  * Tell of a read of [sector, sector+nr) of a file that ends at eof (sectors). Starts asynchronous

@@ -13,6 +13,8 @@
  *    history there: a miss behind sectors that are cached, as many as it reads and HISTORY_MIN at
  *    least or all from the start of the file, starts a window as long as those.
  * 3. A read elsewhere touches nothing of the window: random reads in between do not end a stream.
+ *    Nor do they keep one going that has ended: the next window starts only if half of the one
+ *    before was read.
  * 4. Nothing is read beyond the end of the file. Folios are aligned and inside the window.
  * 5. Readahead takes only memory that is free or holds clean folios, and never waits; what can't be
  *    started is left to the reader.
@@ -147,6 +149,8 @@ static void advance(struct readahead *ra, u64 end, u32 max)
 {
 	u64 behind = ra->start + ra->len;
 
+	ra->due = ra->len;
+	ra->used = 0;
 	ra->len = window_next(ra->len, max);
 	ra->start = MAX(behind, end);
 	ra->order = (u8)MIN(MIN(ra->order + ORDER_STEP, mem_max_order()), ilog2(ra->len));
@@ -160,6 +164,7 @@ static void advance(struct readahead *ra, u64 end, u32 max)
 static void begin(struct readahead *ra, u32 proof, unsigned order, u64 end, u32 max)
 {
 	ra->start = end;
+	ra->due = ra->used = 0;
 	ra->len = ra->async_len = window_first(proof, max);
 	ra->order = (u8)MIN(order, mem_max_order());
 }
@@ -199,11 +204,13 @@ static void begin_from_history(struct mapping *m, struct readahead *ra, u64 sect
 unsigned cache_readahead(struct mapping *m, struct readahead *ra, u64 sector, u32 nr, u64 eof)
 {
 	u64 end = sector + nr, old_start = ra->start;
-	bool sequential = sector == ra->next;
-	bool marker = hits_marker(ra, sector, end);
+	bool sequential = sector == ra->next, marker;
 	u32 max = window_max(ra);
 
 	ra->next = end;
+	if (in_stream(ra, sector))
+		ra->used += MIN(nr, UINT32_MAX / 2 - ra->used);
+	marker = hits_marker(ra, sector, end) && ra->used >= ra->due / 2;
 	if (marker) {
 		stat_inc(STAT_READAHEAD_HITS);
 		advance(ra, end, max);

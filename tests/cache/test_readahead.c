@@ -94,6 +94,22 @@ START_TEST(windows_double_up_to_the_maximum)
 }
 END_TEST
 
+START_TEST(random_reads_do_not_keep_a_stream_going_that_has_ended)
+{
+	u64 windows;
+
+	begin(256 * MIB);
+	for (u64 s = 0; s < 16384; s += 256)
+		read_at(s, 256, 1 << 20);
+	/* One may look as if the reader went on. */
+	windows = stat_read(STAT_READAHEAD_WINDOWS) + 1;
+	for (u64 s = 16384; s < 20000; s += 77)
+		read_at(20000 - s % 3600, 1, 1 << 20);
+	ck_assert_uint_le(stat_read(STAT_READAHEAD_WINDOWS), windows);
+	finish(&map);
+}
+END_TEST
+
 START_TEST(the_maximum_of_the_mount_is_kept)
 {
 	begin(256 * MIB);
@@ -337,6 +353,7 @@ int main(void)
 
 	check_add(s, a_sequential_reader_soon_misses_nothing_and_its_folios_grow);
 	check_add(s, windows_double_up_to_the_maximum);
+	check_add(s, random_reads_do_not_keep_a_stream_going_that_has_ended);
 	check_add(s, the_maximum_of_the_mount_is_kept);
 	check_add(s, nothing_is_read_beyond_the_end_of_the_file);
 	check_add(s, random_reads_start_nothing);
