@@ -108,7 +108,7 @@ START_TEST(small_writes_collect_their_pauses)
 	took = now_ns() - began;
 	owed = stat_read(STAT_THROTTLE_OWED_NS);
 	ck_assert_uint_gt(owed, 0);
-	/* Asleep, or because so much time passed anyway: all was paid but what is not worth a sleep. */
+	/* Asleep, or as so much time passed anyway: all was paid but what is not worth a sleep. */
 	ck_assert_uint_ge(took + 2 * NS_PER_MS, owed);
 	ck_assert_uint_lt(stat_read(STAT_THROTTLE_PAUSES), 50);
 	finish(&map);
