@@ -237,16 +237,18 @@ void folio_unpin(struct folio *f);
 
 /* ---- readahead (readahead.c) ---- */
 
+#define READAHEAD_DEFAULT 2048u /* sectors: 8 MiB */
+
 /* Per open file; zeroed at open. Sectors. Protected by its owner (one reader at a time wins). */
 struct readahead {
 	u64 next;        /* where a sequential reader would go on */
-	u64 start;       /* current window */
+	u64 start;       /* of the window last started */
 	u32 len;
-	u32 async_len;   /* the last part: hitting it starts the next window */
 	u32 due;         /* length of the window before: a stream has read it by now */
-	u32 used;        /* what was read in the stream since that was the current one */
+	u32 used;        /* what was read in the stream since the last one was started */
+	bool full;       /* its end was as far ahead of the reader as it may be */
 	u8 order;
-	u32 max_sectors; /* 0 = default (4 MiB), set by readahead= */
+	u32 max_sectors; /* how far ahead at most; 0 = READAHEAD_DEFAULT, set by readahead= */
 };
 /*
  * Tell of a read of [sector, sector+nr) of a file that ends at eof (sectors). Starts asynchronous

@@ -1,14 +1,18 @@
 /*
  * readahead: reads that nobody has asked for yet, as far as history proves that somebody will.
  *
- *	        marker                    a reader that reaches the marker starts
- *	          v                       the next window, twice as long, in folios
- *	|---------|=================|     two orders larger
- *	start     '---- async_len --' start + len
+ *	      reader                             front
+ *	        v                                  v
+ *	|-------|---------------|==================|
+ *	                        start              start + len: the window last started
  *
  * 1. The first sequential read starts a small window, in folios of the length of that read: long
- *    ones prove more. Every window but the last that a reader has not yet reached is being read or
- *    has been: the device is never idle. The folios of a window are filled together.
+ *    ones prove more. A reader that reaches the last window starts the next, twice as long, in
+ *    folios two orders larger, until the front is as far ahead of it as the maximum says. From
+ *    then on the front is kept there: each step of the reader's starts one of the same length.
+ *    So the device always has something to do; some tell of nothing that they have done before
+ *    all is. Whoever waits for a folio waits for all of it, and until it is checked: folios are
+ *    half a step at most. The folios of a window are filled together.
  * 2. Who goes on where the cache ends (another open file, another thread of the same) has its
  *    history there: a miss behind sectors that are cached, as many as it reads and HISTORY_MIN at
  *    least or all from the start of the file, starts a window as long as those.
@@ -22,18 +26,29 @@
 #include "base/err.h"
 #include "cache/cache_priv.h"
 
-#define WINDOW_DEFAULT 1024u /* sectors: 4 MiB */
 #define WINDOW_MIN 4u
+#define STEP_SHARE 4u       /* of the maximum is a step */
+#define STEP_MIN 64u        /* sectors, but half the maximum at most */
 #define ORDER_STEP 2u       /* 4 K, 16 K, 64 K, 256 K, 1 M */
 #define BATCH_FOLIOS 256u
 #define HISTORY_MIN 4u      /* sectors; fewer may be there by chance where some are cached */
 
-static u32 window_max(const struct readahead *ra)
+static u32 ahead_max(const struct readahead *ra)
 {
-	u32 max = ra->max_sectors ? ra->max_sectors : WINDOW_DEFAULT;
-	u64 share = mem_total_bytes() / 16 / SECTOR_SIZE;
+	u32 max = ra->max_sectors ? ra->max_sectors : READAHEAD_DEFAULT;
+	u64 share = mem_total_bytes() / 8 / SECTOR_SIZE;
 
 	return (u32)MAX(MIN((u64)max, share), (u64)WINDOW_MIN);
+}
+
+static u32 step_of(u32 max)
+{
+	return MAX(max / STEP_SHARE, MIN(max / 2, STEP_MIN));
+}
+
+static unsigned order_max(u32 max)
+{
+	return MIN(ilog2(step_of(max) / 2), mem_max_order());
 }
 
 /* Four times a small read, twice a larger one, never above the maximum. */
@@ -131,33 +146,50 @@ static void start_window(struct mapping *m, const struct readahead *ra, u64 eof)
 	batch_send(m, &b);
 }
 
-/* Between the window and where its reader is: behind it by the window before, at most as long. */
-static bool in_stream(const struct readahead *ra, u64 sector)
+static u64 front_of(const struct readahead *ra)
 {
-	return ra->len && sector + 2 * (u64)ra->len >= ra->start && sector <= ra->start + ra->len;
+	return ra->start + ra->len;
 }
 
-static bool hits_marker(const struct readahead *ra, u64 sector, u64 end)
+/* Between the front and where its reader is: behind it by as much again at most. */
+static bool in_stream(const struct readahead *ra, u64 sector, u32 max)
 {
-	u64 marker = ra->start + ra->len - ra->async_len;
+	u64 span = ra->full ? 2 * (u64)max : 3 * (u64)ra->len;
 
-	return ra->len && end > marker && sector <= ra->start + ra->len;
+	return ra->len && sector + span >= front_of(ra) && sector <= front_of(ra);
 }
 
-/* The next window after one whose marker was reached by a read that ends at `end`. */
-static void advance(struct readahead *ra, u64 end, u32 max)
+/*
+ * Length of the window that is due when a read of [sector, end) comes; 0: none. A stream has read
+ * most of the window before the last by then, or, once the front is as far ahead as it may be, of
+ * what the next one adds to it.
+ */
+static u32 window_due(const struct readahead *ra, u64 sector, u64 end, u32 max)
 {
-	u64 behind = ra->start + ra->len;
+	u64 from = MAX(front_of(ra), end);
+	u32 room;
 
+	if (!ra->len || sector > front_of(ra) || from >= end + max)
+		return 0;
+	room = (u32)(end + max - from);
+	if (room < step_of(max) || (!ra->full && end <= ra->start))
+		return 0;
+	if (ra->used < (ra->full ? room : ra->due) / 2)
+		return 0;
+	return ra->full ? room : MIN(window_next(ra->len, max), room);
+}
+
+/* The next window, of nr sectors, after a read that ends at `end`. */
+static void advance(struct readahead *ra, u64 end, u32 nr, u32 max)
+{
+	ra->start = MAX(front_of(ra), end);
 	ra->due = ra->len;
 	ra->used = 0;
-	ra->len = window_next(ra->len, max);
-	ra->start = MAX(behind, end);
-	ra->order = (u8)MIN(MIN(ra->order + ORDER_STEP, mem_max_order()), ilog2(ra->len));
+	ra->order = (u8)MIN(MIN(ra->order + ORDER_STEP, order_max(max)), ilog2(nr));
 	/* Folios of this order start at their multiples: so does the next window. */
-	ra->len = (u32)(ALIGN_UP(ra->start + ra->len, (u64)order_sectors(ra->order)) - ra->start);
+	ra->len = (u32)(ALIGN_UP(ra->start + nr, (u64)order_sectors(ra->order)) - ra->start);
 	ra->len = MIN(ra->len, max);
-	ra->async_len = ra->len;
+	ra->full = front_of(ra) >= end + max;
 }
 
 /* proof: sectors that were read in a row. */
@@ -165,8 +197,9 @@ static void begin(struct readahead *ra, u32 proof, unsigned order, u64 end, u32 
 {
 	ra->start = end;
 	ra->due = ra->used = 0;
-	ra->len = ra->async_len = window_first(proof, max);
-	ra->order = (u8)MIN(order, mem_max_order());
+	ra->len = window_first(proof, max);
+	ra->full = false;
+	ra->order = (u8)MIN(order, order_max(max));
 }
 
 /*
@@ -204,24 +237,24 @@ static void begin_from_history(struct mapping *m, struct readahead *ra, u64 sect
 unsigned cache_readahead(struct mapping *m, struct readahead *ra, u64 sector, u32 nr, u64 eof)
 {
 	u64 end = sector + nr, old_start = ra->start;
-	bool sequential = sector == ra->next, marker;
-	u32 max = window_max(ra);
+	bool sequential = sector == ra->next;
+	u32 max = ahead_max(ra), due;
 
 	ra->next = end;
-	if (in_stream(ra, sector))
+	if (in_stream(ra, sector, max))
 		ra->used += MIN(nr, UINT32_MAX / 2 - ra->used);
-	marker = hits_marker(ra, sector, end) && ra->used >= ra->due / 2;
-	if (marker) {
+	due = window_due(ra, sector, end, max);
+	if (due) {
 		stat_inc(STAT_READAHEAD_HITS);
-		advance(ra, end, max);
-	} else if (sequential && !in_stream(ra, end)) {
+		advance(ra, end, due, max);
+	} else if (sequential && !in_stream(ra, end, max)) {
 		begin(ra, nr, read_order(nr), end, max);
-	} else if (!sequential && !in_stream(ra, sector)) {
+	} else if (!sequential && !in_stream(ra, sector, max)) {
 		begin_from_history(m, ra, sector, nr, max);
 	}
 	if (ra->start != old_start && m->ops->fill_async)
 		start_window(m, ra, eof);
-	if (sequential || marker)
+	if (sequential || due)
 		return MAX((unsigned)ra->order, read_order(nr));
 	return read_order(nr);
 }

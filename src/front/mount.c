@@ -205,13 +205,15 @@ static void bdi_write(const char *bdi, const char *file, const char *value)
  */
 void mount_tune(const struct front *fr)
 {
-	u64 readahead = fr->opts.readahead ? fr->opts.readahead : (u64)4 << 20;
+	u64 readahead = fr->opts.readahead;
 	char text[32];
 
 	if (geteuid() != 0 || fr->bdi[0] == '\0')
 		return;
 	bdi_write(fr->bdi, "strict_limit", "0");
 	bdi_write(fr->bdi, "max_ratio", "100");
+	if (!readahead)
+		readahead = (u64)READAHEAD_DEFAULT << SECTOR_SHIFT;
 	snprintf(text, sizeof(text), "%llu", (unsigned long long)(readahead >> 10));
 	if (fr->kernel_cache)
 		bdi_write(fr->bdi, "read_ahead_kb", text);

@@ -60,7 +60,7 @@ static const struct opt_row rows[] = {
 	  .value_text = "SIZE",
 	  .help = "smallest folio of file data, for experiments (default: 4k)" },
 	{ "readahead", OPT_SIZE, AT(readahead), .min = SECTOR_SIZE, .max = (u64)64 << 20,
-	  .value_text = "SIZE", .help = "longest readahead (default: 4m)" },
+	  .value_text = "SIZE", .help = "how far to read ahead at most (default: 8m)" },
 	{ "commit", OPT_COUNT, AT(commit_s), .min = 1, .max = 300, .value_text = "SECONDS",
 	  .help = "how old a change gets before it is committed (default: 5)" },
 	{ "log_data", OPT_SIZE, AT(log_data), .min = 0, .max = FS_LOG_DATA_MAX,

@@ -74,22 +74,67 @@ START_TEST(a_sequential_reader_soon_misses_nothing_and_its_folios_grow)
 }
 END_TEST
 
-START_TEST(windows_double_up_to_the_maximum)
+#define AHEAD 2048u /* the default, 8 MiB */
+#define STEP 512u
+
+START_TEST(windows_double_until_the_front_is_far_enough_ahead)
 {
-	u64 len = 0;
+	u32 len = 0;
 
 	begin(256 * MIB);
-	for (u64 s = 0; s < 16384; s++) {
+	for (u64 s = 0; !ra.full; s++) {
 		u64 start = ra.start;
 
+		ck_assert_uint_lt(s, 4 * AHEAD);
 		read_at(s, 1, 1 << 20);
-		if (ra.start == start)
+		if (ra.start == start || ra.full)
 			continue;
-		ck_assert_uint_le(ra.len, 1024);
-		ck_assert_uint_ge(ra.len + 128, len);
+		ck_assert_uint_ge(ra.len + 128, 2 * len);
 		len = ra.len;
 	}
-	ck_assert_uint_ge(len, 768);
+	ck_assert_uint_ge(len, STEP);
+	finish(&map);
+}
+END_TEST
+
+static void check_front_is_kept(u32 nr)
+{
+	u64 front = 0, windows, eof = 1 << 20;
+
+	begin(256 * MIB);
+	windows = 0;
+	for (u64 s = 0; s < 16 * AHEAD; s += nr) {
+		read_at(s, nr, eof);
+		if (!ra.full)
+			continue;
+		windows += ra.start + ra.len != front;
+		front = ra.start + ra.len;
+		/* Missing: less than a step. Too much: less than a folio. */
+		ck_assert_uint_gt(front + STEP, s + nr + AHEAD);
+		ck_assert_uint_lt(front, s + nr + AHEAD + STEP / 2);
+	}
+	ck_assert_uint_ge(windows, 12 * AHEAD / STEP);
+	ck_assert_uint_le(windows, 16 * AHEAD / STEP);
+	finish(&map);
+}
+
+START_TEST(then_each_step_of_the_reader_starts_one_of_its_length)
+{
+	check_front_is_kept(1);
+	check_front_is_kept(32);
+	check_front_is_kept(256);
+}
+END_TEST
+
+/* Who waits for a folio waits for all of it. */
+START_TEST(folios_read_ahead_are_half_a_step_at_most)
+{
+	begin(256 * MIB);
+	for (u64 s = 0; s < 8 * AHEAD; s += 512)
+		read_at(s, 512, 1 << 20);
+	for (u32 i = 0; i < nr_asked; i++)
+		ck_assert_uint_le(order_sectors(asked[i].order), STEP / 2);
+	ck_assert_uint_eq(order_sectors(asked[nr_asked - 1].order), STEP / 2);
 	finish(&map);
 }
 END_TEST
@@ -248,7 +293,7 @@ START_TEST(a_long_read_begins_with_folios_of_its_length)
 	ck_assert_uint_eq(ra.order, 6);
 	for (u32 i = 0; i < nr_asked; i++)
 		ck_assert_uint_eq(asked[i].order, 6);
-	ck_assert_uint_eq(nr_asked, 2);
+	ck_assert_uint_eq(nr_asked, 4);
 	finish(&map);
 }
 END_TEST
@@ -352,7 +397,9 @@ int main(void)
 	Suite *s = suite_create("readahead");
 
 	check_add(s, a_sequential_reader_soon_misses_nothing_and_its_folios_grow);
-	check_add(s, windows_double_up_to_the_maximum);
+	check_add(s, windows_double_until_the_front_is_far_enough_ahead);
+	check_add(s, then_each_step_of_the_reader_starts_one_of_its_length);
+	check_add(s, folios_read_ahead_are_half_a_step_at_most);
 	check_add(s, random_reads_do_not_keep_a_stream_going_that_has_ended);
 	check_add(s, the_maximum_of_the_mount_is_kept);
 	check_add(s, nothing_is_read_beyond_the_end_of_the_file);

@@ -85,8 +85,8 @@ START_TEST(a_window_is_one_request_and_one_system_call)
 	setup(false);
 	c = read_all(piece[_i]);
 	/*
-	 * The first read, windows that grow to 4 MiB, the rest. Each of them is few requests of up
-	 * to BLK_MAX_IO_SECTORS, which may be cut at a folio; and one call to send them and, for
+	 * The first read, windows that double, then steps of 2 MiB. Each is few requests of up to
+	 * BLK_MAX_IO_SECTORS, which may be cut at a folio; and one call to send them and, for
 	 * those that readers wait for, one to wait.
 	 */
 	ck_assert_uint_le(c.reads, 12);
