@@ -11,7 +11,12 @@
  *    finds nothing new puts the next one off for twice as long, LOOK_MIN_NS to LOOK_MAX_NS.
  * 3. A thread that can't be seen (another pid name space) is not followed.
  *
- * Locking: none; a receiver owns its struct follow.
+ * 4. The reaper of the ring (ring/shared.c) computes for long, the checksums of what was read, and
+ *    is woken beside the receiver that began those reads. It keeps off the CPUs of bound receivers
+ *    as long as that leaves it one.
+ *
+ * Locking: a receiver owns its struct follow; `placed` has a lock of its own, held by threads that
+ * hold no other.
  */
 #include "front/follow.h"
 
@@ -21,7 +26,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/lock.h"
 #include "base/time.h"
+#include "ring/ring.h"
 
 #define SAME_MIN 32u
 #define OTHERS_MAX 8u
@@ -66,6 +73,28 @@ int follow_cpu_of(u32 pid)
 	return parse_cpu(text);
 }
 
+static struct {
+	struct mutex lock;
+	u32 bound[CPU_SETSIZE];         /* receivers */
+} placed = { .lock = MUTEX_INIT(RANK_CTL) };
+
+/* A receiver was bound to a CPU, and is to another; -1: none. */
+static void place_reaper(const struct follow *f, int from, int to)
+{
+	cpu_set_t set = f->all;
+
+	mutex_lock(&placed.lock);
+	if (from >= 0)
+		placed.bound[from]--;
+	if (to >= 0)
+		placed.bound[to]++;
+	for (int i = 0; i < CPU_SETSIZE; i++)
+		if (placed.bound[i])
+			CPU_CLR(i, &set);
+	ring_shared_place(CPU_COUNT(&set) ? &set : &f->all);
+	mutex_unlock(&placed.lock);
+}
+
 static void bind_to(struct follow *f, int cpu)
 {
 	cpu_set_t set;
@@ -74,14 +103,18 @@ static void bind_to(struct follow *f, int cpu)
 		return;
 	CPU_ZERO(&set);
 	CPU_SET(cpu, &set);
-	if (sched_setaffinity(0, sizeof(set), &set) == 0)
+	if (sched_setaffinity(0, sizeof(set), &set) == 0) {
+		place_reaper(f, f->cpu, cpu);
 		f->cpu = cpu;
+	}
 }
 
 static void unbind(struct follow *f)
 {
-	if (f->cpu >= 0 && sched_setaffinity(0, sizeof(f->all), &f->all) == 0)
+	if (f->cpu >= 0 && sched_setaffinity(0, sizeof(f->all), &f->all) == 0) {
+		place_reaper(f, f->cpu, -1);
 		f->cpu = -1;
+	}
 	f->others = 0;
 	f->look_ns = LOOK_MIN_NS;
 }
@@ -100,6 +133,31 @@ static void look(struct follow *f, u64 now_ns)
 		unbind(f);
 	f->look_ns = cpu == was || (cpu < 0 && was < 0)
 			     ? MIN_T(u64, 2 * last, LOOK_MAX_NS) : LOOK_MIN_NS;
+}
+
+void follow_fini(struct follow *f)
+{
+	unbind(f);
+}
+
+u64 follow_mark(const struct follow *f)
+{
+	return (u64)f->pid << 32 | (u64)MIN(f->same, SAME_MIN) << 16 | (u16)(f->cpu + 1);
+}
+
+void follow_adopt(struct follow *f, u64 mark)
+{
+	int cpu = (int)(u16)mark - 1;
+
+	if (!f->on)
+		return;
+	f->pid = (u32)(mark >> 32);
+	f->same = (u16)(mark >> 16);
+	f->others = 0;
+	if (cpu >= 0)
+		bind_to(f, cpu);
+	else
+		unbind(f);
 }
 
 void follow_request(struct follow *f, u32 pid, bool queued, u64 now_ns)

@@ -28,6 +28,14 @@ void follow_init(struct follow *f, bool on);
  * for the disk.
  */
 void follow_request(struct follow *f, u32 pid, bool queued, u64 now_ns);
+/*
+ * Whom it follows, or counts the requests of; 0: nobody. In the thread that goes on in its place
+ * follow_adopt() makes it follow the same.
+ */
+u64 follow_mark(const struct follow *f);
+void follow_adopt(struct follow *f, u64 mark);
+/* The thread ends. */
+void follow_fini(struct follow *f);
 /* The CPU on which a thread runs or ran last, -errno. */
 int follow_cpu_of(u32 pid);
 

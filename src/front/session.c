@@ -75,6 +75,7 @@ struct session {
 	bool stopping;   /* atomic */
 	bool ended;      /* atomic */
 	struct duty duty;
+	u64 followed;    /* atomic: the follow_mark() of the receiver that slept last */
 	struct worker workers[];
 };
 
@@ -180,6 +181,8 @@ static void worker_sleeps(void *arg)
 {
 	struct worker *w = arg;
 
+	if (w->share.on)
+		__atomic_store_n(&w->session->followed, follow_mark(&w->follow), __ATOMIC_RELAXED);
 	duty_hand_over(&w->share);
 	ring_settle();
 }
@@ -192,13 +195,22 @@ static void worker_ring_init(struct worker *w)
 		w->ring = NULL;
 }
 
+/* Whoever goes on in the place of a receiver that sleeps follows whom that one followed. */
+static void worker_take_duty(struct worker *w)
+{
+	if (w->share.on)
+		return;
+	duty_take(&w->share);
+	follow_adopt(&w->follow, __atomic_exchange_n(&w->session->followed, 0, __ATOMIC_RELAXED));
+}
+
 /* Waits for the next request; with reads under way also for the disk. As worker_read(). */
 static ssize_t worker_next(struct worker *w)
 {
 	ssize_t n;
 
 	if (!w->later.nr) {
-		duty_take(&w->share);
+		worker_take_duty(w);
 		worker_set_nonblock(w, false);
 		worker_spin(w);
 		return worker_read(w);
@@ -268,6 +280,7 @@ static void *worker_main(void *arg)
 	}
 	worker_drain(w);
 	duty_leave(&w->share);
+	follow_fini(&w->follow);
 	block_hook_set(NULL, NULL);
 	__atomic_store_n(&w->done, true, __ATOMIC_RELEASE);
 	return NULL;

@@ -2,6 +2,7 @@
 #define RING_RING_H
 
 #include <bsd/sys/queue.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 
@@ -193,6 +194,9 @@ STAILQ_HEAD(ring_req_list, ring_req);
 void ring_shared_submit_list(struct ring_req_list *list);
 /* The same for one. */
 void ring_shared_submit(struct ring_req *req);
+
+/* The CPUs that the reaper may use, if it runs; it starts with those of whoever starts it. */
+void ring_shared_place(const cpu_set_t *cpus);
 
 /* Waits for all requests of the shared ring, ends its reaper. It may be started again. */
 void ring_shutdown(void);

@@ -205,6 +205,14 @@ static void stop_reaper(void)
 	pthread_join(shared.reaper, NULL);
 }
 
+void ring_shared_place(const cpu_set_t *cpus)
+{
+	mutex_lock(&start_lock);
+	if (shared.running)
+		pthread_setaffinity_np(shared.reaper, sizeof(*cpus), cpus);
+	mutex_unlock(&start_lock);
+}
+
 void ring_shutdown(void)
 {
 	mutex_lock(&start_lock);

@@ -1,7 +1,11 @@
 /* What follows from the times at which requests come: decided by given clock readings. */
+#include <dirent.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "check_main.h"
@@ -9,6 +13,7 @@
 #include "front/follow.h"
 #include "front/pace.h"
 #include "front/cpugroup.h"
+#include "ring/ring.h"
 
 #define AUTO UINT64_MAX
 
@@ -138,6 +143,81 @@ START_TEST(the_caller_of_many_requests_is_followed_until_others_come)
 	ck_assert(!follow_bound(&f));
 	sched_getaffinity(0, sizeof(set), &set);
 	ck_assert(CPU_EQUAL(&set, &before));
+}
+END_TEST
+
+/* The affinity of a thread of this process by its name. */
+static bool affinity_of(const char *name, cpu_set_t *set)
+{
+	bool found = false;
+	struct dirent *d;
+	DIR *dir = opendir("/proc/self/task");
+
+	ck_assert_ptr_nonnull(dir);
+	while (!found && (d = readdir(dir))) {
+		char path[300], comm[32] = "";
+		FILE *f;
+
+		snprintf(path, sizeof(path), "/proc/self/task/%s/comm", d->d_name);
+		f = fopen(path, "r");
+		if (!f)
+			continue;
+		found = fgets(comm, sizeof(comm), f) && !strncmp(comm, name, strlen(name)) &&
+			!sched_getaffinity(atoi(d->d_name), sizeof(*set), set);
+		fclose(f);
+	}
+	closedir(dir);
+	return found;
+}
+
+START_TEST(the_reaper_keeps_off_the_cpu_of_a_bound_receiver)
+{
+	struct follow f;
+	u64 now = 1000000000;
+	cpu_set_t set, all;
+
+	follow_init(&f, true);
+	if (!f.on || ring_shared_start())
+		return;
+	ck_assert(affinity_of("folio-reaper", &all));
+	for (int i = 0; i < 100; i++)
+		follow_request(&f, (u32)getpid(), false, now += 10000);
+	ck_assert(follow_bound(&f));
+	ck_assert(affinity_of("folio-reaper", &set));
+	ck_assert(!CPU_ISSET(f.cpu, &set));
+	ck_assert_int_eq(CPU_COUNT(&set), CPU_COUNT(&all) - 1);
+	follow_fini(&f);
+	ck_assert(affinity_of("folio-reaper", &set));
+	ck_assert(CPU_EQUAL(&set, &all));
+	ring_shutdown();
+}
+END_TEST
+
+START_TEST(who_goes_on_for_a_sleeper_follows_whom_that_one_followed)
+{
+	struct follow f, g;
+	u64 now = 1000000000;
+
+	follow_init(&f, true);
+	follow_init(&g, true);
+	if (!f.on)
+		return;
+	/* Another caller is believed after 8, and bound to after 32 more. */
+	for (int i = 0; i < 39; i++)
+		follow_request(&f, (u32)getpid(), false, now += 10000);
+	ck_assert(!follow_bound(&f));
+	/* The count goes on, */
+	follow_adopt(&g, follow_mark(&f));
+	for (int i = 0; i < 2; i++)
+		follow_request(&g, (u32)getpid(), false, now += 10000);
+	ck_assert(follow_bound(&g));
+	/* and the place, */
+	follow_adopt(&f, follow_mark(&g));
+	ck_assert_int_eq(f.cpu, g.cpu);
+	/* but not for one more receiver. */
+	follow_adopt(&f, 0);
+	ck_assert(!follow_bound(&f));
+	follow_fini(&g);
 }
 END_TEST
 
@@ -287,6 +367,8 @@ int main(void)
 	check_add(s, a_request_that_was_there_is_told_from_one_that_was_waited_for);
 	check_add(s, a_long_silence_is_forgotten_after_a_few_requests);
 	check_add(s, the_caller_of_many_requests_is_followed_until_others_come);
+	check_add(s, the_reaper_keeps_off_the_cpu_of_a_bound_receiver);
+	check_add(s, who_goes_on_for_a_sleeper_follows_whom_that_one_followed);
 	check_add(s, a_caller_that_stays_where_it_is_is_looked_for_less_and_less);
 	check_add(s, a_caller_that_moves_is_found_within_the_longest_time_between_two_looks);
 	check_add(s, requests_that_queue_up_and_unseen_callers_are_not_followed);
