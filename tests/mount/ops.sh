@@ -27,7 +27,7 @@ bdi_is()
 
 bdi_is strict_limit 0
 bdi_is max_ratio 100
-[ "$mode" = daemon ] || bdi_is read_ahead_kb 4096
+[ "$mode" = daemon ] || bdi_is read_ahead_kb 8192
 claims timeout 300 python3 "$(dirname "$0")/ops.py" "$mode" "$T_DIR/mnt"
 (cd "$T_DIR/mnt" && find . -type f -print0 | sort -z | xargs -0 md5sum) >"$T_DIR/sums" 2>"$T_OUT"
 check 'it unmounts cleanly' umount_fs "$T_DIR/mnt"
