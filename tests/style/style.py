@@ -240,6 +240,14 @@ def shell_scripts_pass_shellcheck():
     yield from done.stdout.strip().split('\n') if done.stdout.strip() else []
 
 
+def a_script_that_is_asked_for_what_it_does_not_have_says_how_it_is_used():
+    for name in 'build', 'crash', 'demo', 'fuzz', 'realworld', 'test':
+        done = subprocess.run([os.path.join(TOP, 'scripts', name), '--no-such-option'],
+                              capture_output=True, text=True, timeout=60, check=False)
+        if done.returncode != 2 or f'scripts/{name}' not in done.stdout:
+            yield f'scripts/{name} --no-such-option: exit {done.returncode}: {done.stdout[:80]}'
+
+
 CLAIMS = [
     a_layer_includes_only_layers_below_it,
     a_library_is_included_only_by_its_owner,
@@ -257,6 +265,7 @@ CLAIMS = [
     every_script_test_is_run,
     relative_links_in_documents_lead_somewhere,
     shell_scripts_pass_shellcheck,
+    a_script_that_is_asked_for_what_it_does_not_have_says_how_it_is_used,
 ]
 
 
