@@ -67,6 +67,7 @@ def folder_rows(nr):
         row('stat-cold', 'stat of each in random order, nothing cached', stat_cold),
         row('stat-hot', 'the same once more', lambda run: phase(run, nr, 'stat')),
         row('list', 'readdir, and stat of each entry', lambda run: phase(run, nr, 'list')),
+        row('list-hot', 'the same once more', lambda run: phase(run, nr, 'list')),
         row('rename', 'a new name for each in random order', lambda run: phase(run, nr, 'rename')),
         row('unlink', 'each in random order', lambda run: phase(run, nr, 'unlink', 'renamed')),
     ]
@@ -160,7 +161,7 @@ class Names:
             yield from both(row.name, 5.0, max, PEERS)
             if row.name.startswith('create-'):
                 yield from both(row.name, 0.4, max, ('ext4',))
-            if row.name.startswith(('stat-hot-', 'list-')):
+            if row.name.startswith(('stat-hot-', 'list-hot-')):
                 yield from both(row.name, 0.8, max, ('ext4',))
 
     def flat(self, samples, rows):
