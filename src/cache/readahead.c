@@ -234,6 +234,16 @@ static void begin_from_history(struct mapping *m, struct readahead *ra, u64 sect
 		begin(ra, MAX(run, nr), MAX(order, read_order(nr)), sector + nr, max);
 }
 
+/* For one that started over, what had been read ahead was evicted; or it could not be started. */
+static bool is_missing(struct mapping *m, u64 sector)
+{
+	struct folio *f = mapping_peek(m, sector);
+
+	if (f)
+		folio_put(f);
+	return !f;
+}
+
 unsigned cache_readahead(struct mapping *m, struct readahead *ra, u64 sector, u32 nr, u64 eof)
 {
 	u64 end = sector + nr, old_start = ra->start;
@@ -247,7 +257,7 @@ unsigned cache_readahead(struct mapping *m, struct readahead *ra, u64 sector, u3
 	if (due) {
 		stat_inc(STAT_READAHEAD_HITS);
 		advance(ra, end, due, max);
-	} else if (sequential && !in_stream(ra, end, max)) {
+	} else if (sequential && (!in_stream(ra, end, max) || is_missing(m, sector))) {
 		begin(ra, nr, read_order(nr), end, max);
 	} else if (!sequential && !in_stream(ra, sector, max)) {
 		begin_from_history(m, ra, sector, nr, max);

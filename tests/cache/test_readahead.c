@@ -375,6 +375,24 @@ START_TEST(who_finds_it_in_the_cache_has_no_history)
 }
 END_TEST
 
+START_TEST(who_starts_over_after_an_eviction_is_read_ahead_for_again)
+{
+	u64 misses, eof = AHEAD / 2;
+
+	begin(256 * MIB);
+	for (int pass = 0; pass < 3; pass++) {
+		misses = stat_read(STAT_CACHE_MISSES);
+		for (u64 s = 0; s < eof; s += 64)
+			read_at(s, 64, eof);
+		/* Of the first two reads. */
+		ck_assert_uint_le(stat_read(STAT_CACHE_MISSES) - misses, 2 * 64);
+		while (cache_evict(MIB))
+			;
+	}
+	finish(&map);
+}
+END_TEST
+
 START_TEST(two_readers_through_one_open_file_both_get_windows)
 {
 	u64 misses;
@@ -417,6 +435,7 @@ int main(void)
 	check_add(s, what_is_cached_from_the_start_of_the_file_is_history_enough);
 	check_add(s, a_sector_or_two_before_it_prove_nothing);
 	check_add(s, who_finds_it_in_the_cache_has_no_history);
+	check_add(s, who_starts_over_after_an_eviction_is_read_ahead_for_again);
 	check_add(s, two_readers_through_one_open_file_both_get_windows);
 	return check_main(s);
 }
