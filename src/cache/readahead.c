@@ -225,13 +225,15 @@ static u32 history(struct mapping *m, u64 sector, u32 max, unsigned *order)
 	return (u32)MIN(sector - at, (u64)max);
 }
 
-static void begin_from_history(struct mapping *m, struct readahead *ra, u64 sector, u32 nr, u32 max)
+static bool begin_from_history(struct mapping *m, struct readahead *ra, u64 sector, u32 nr, u32 max)
 {
 	unsigned order;
 	u32 run = history(m, sector, max, &order);
 
-	if (run && (run == sector || run >= MIN(MAX(nr, HISTORY_MIN), max)))
-		begin(ra, MAX(run, nr), MAX(order, read_order(nr)), sector + nr, max);
+	if (!run || (run < sector && run < MIN(MAX(nr, HISTORY_MIN), max)))
+		return false;
+	begin(ra, MAX(run, nr), MAX(order, read_order(nr)), sector + nr, max);
+	return true;
 }
 
 /* For one that started over, what had been read ahead was evicted; or it could not be started. */
@@ -246,8 +248,8 @@ static bool is_missing(struct mapping *m, u64 sector)
 
 unsigned cache_readahead(struct mapping *m, struct readahead *ra, u64 sector, u32 nr, u64 eof)
 {
-	u64 end = sector + nr, old_start = ra->start;
-	bool sequential = sector == ra->next;
+	u64 end = sector + nr;
+	bool sequential = sector == ra->next, started = true;
 	u32 max = ahead_max(ra), due;
 
 	ra->next = end;
@@ -259,10 +261,11 @@ unsigned cache_readahead(struct mapping *m, struct readahead *ra, u64 sector, u3
 		advance(ra, end, due, max);
 	} else if (sequential && (!in_stream(ra, end, max) || is_missing(m, sector))) {
 		begin(ra, nr, read_order(nr), end, max);
-	} else if (!sequential && !in_stream(ra, sector, max)) {
-		begin_from_history(m, ra, sector, nr, max);
+	} else {
+		started = !sequential && !in_stream(ra, sector, max) &&
+			  begin_from_history(m, ra, sector, nr, max);
 	}
-	if (ra->start != old_start && m->ops->fill_async)
+	if (started && m->ops->fill_async)
 		start_window(m, ra, eof);
 	if (sequential || due)
 		return MAX((unsigned)ra->order, read_order(nr));
