@@ -10,9 +10,9 @@
  *    ones prove more. A reader that reaches the last window starts the next, twice as long, in
  *    folios two orders larger, until the front is as far ahead of it as the maximum says. From
  *    then on the front is kept there: each step of the reader's starts one of the same length.
- *    So the device always has something to do; some tell of nothing that they have done before
- *    all is. Whoever waits for a folio waits for all of it, and until it is checked: folios are
- *    half a step at most. The folios of a window are filled together.
+ *    So the device seldom has nothing to do, also one that tells of nothing that it has done
+ *    before all is. Whoever waits for a folio waits for all of it, and until it is checked:
+ *    folios are half a step at most. The folios of a window are filled together.
  * 2. Who goes on where the cache ends (another open file, another thread of the same) has its
  *    history there: a miss behind sectors that are cached, as many as it reads and HISTORY_MIN at
  *    least or all from the start of the file, starts a window as long as those.

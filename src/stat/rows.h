@@ -66,7 +66,7 @@
 	/* readahead */                                                                            \
 	C(READAHEAD_WINDOWS, "readahead_windows", "", "", "readahead windows started")             \
 	C(READAHEAD_SECTORS, "readahead_read", "", "sectors", "sectors read ahead")                \
-	C(READAHEAD_HITS, "readahead_hits", "", "", "readahead markers reached by a reader")       \
+	C(READAHEAD_HITS, "readahead_hits", "", "", "readahead windows that a reader called for")  \
 	C(READAHEAD_WASTED, "readahead_wasted", "", "folios", "read ahead, evicted unused")        \
 	/* memory */                                                                               \
 	STAT_BY_ORDER(C, FOLIO_ALLOC, "folios_allocated", "folios", "folios allocated by order")   \
