@@ -261,7 +261,9 @@
 	/* scrub */                                                                                \
 	W(222, DATA_SCRUB, "file data: wrong checksum on the disk")                                \
 	W(223, JNL_TXN_CUT, "journal: less than the head of a transaction")                        \
-	W(224, JNL_TXN_PAST, "journal: a transaction longer than the rest of the log")
+	W(224, JNL_TXN_PAST, "journal: a transaction longer than the rest of the log")             \
+	W(225, JNL_REC_SUM, "journal: a sum of what has none")                                     \
+	W(226, JNL_HEAD_RECOVERING, "journal: a header that is neither of a recovery nor of none")
 
 enum why {
 	WHY_NONE,

@@ -477,7 +477,7 @@ static void print_txn(struct dump *d, const u8 *txn, u64 pos)
 		[FMT_REC_BYTES] = "bytes",   [FMT_REC_WHOLE] = "whole",
 		[FMT_REC_FILL] = "fill",     [FMT_REC_REVOKE] = "revoke",
 		[FMT_REC_INTENT] = "intent", [FMT_REC_INTENT_END] = "intent_end",
-		[FMT_REC_DATA] = "data",
+		[FMT_REC_DATA] = "data",     [FMT_REC_SUM] = "sum",
 	};
 	const struct fmt_txn *t = (const void *)txn;
 	u64 counts[ARRAY_LEN(names)] = { 0 }, at = 0;

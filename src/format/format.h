@@ -146,6 +146,8 @@ struct fmt_hdr {
 _Static_assert(sizeof(struct fmt_hdr) == 48, "header size");
 
 #define FMT_HDR_MAGIC 0x4d4c4f46u   /* "FOLM" */
+/* hdr.version of the header of a log that only replay with sums (FMT_REC_SUM) can replay. */
+#define FMT_JNL_SUMS 2u
 
 enum fmt_kind {
 	FMT_KIND_ROOT = 1,    /* 1 sector */
@@ -162,6 +164,8 @@ enum fmt_kind {
 u32 fmt_kind_sectors(enum fmt_kind k);
 /* Writes the 48 bytes of the header (csum and gen 0), nothing else. */
 void fmt_hdr_init(void *buf, enum fmt_kind k, u64 addr, u64 fsid, u64 owner);
+/* Of all behind the header, which is not valid in the log: the sum of a FMT_REC_SUM. */
+u64 fmt_buf_sum(const void *buf, u32 len_bytes);
 /* Stamp gen and the checksum, just before the buffer goes to the disk. */
 void fmt_hdr_seal(void *buf, u32 len_bytes, u64 gen);
 /* Identity and checksum of a buffer just read. */
@@ -336,7 +340,8 @@ struct fmt_jnl_head {         /* two of them, at jnl_sector and +1, written in t
 	le32 clean;           /* 1: nothing to replay, unmounted in order */
 	le32 mounts;
 	le64 mount_time;      /* seconds since 1970 */
-	u8 pad[SECTOR_SIZE - 48 - 48];
+	le32 recovering;      /* 1: what is replayed was good in place, and is being written */
+	u8 pad[SECTOR_SIZE - 48 - 52];
 } __attribute__((packed));
 _Static_assert(sizeof(struct fmt_jnl_head) == SECTOR_SIZE, "journal header size");
 
@@ -364,6 +369,7 @@ enum fmt_rec_type {
 	FMT_REC_INTENT,
 	FMT_REC_INTENT_END,   /* arg, off: the intent whose overwrites are over */
 	FMT_REC_DATA,         /* payload: data sectors [addr, addr+count) themselves */
+	FMT_REC_SUM,          /* arg: fmt_buf_sum() of the buffer after this transaction */
 };
 struct fmt_rec {              /* 8-byte aligned; payload follows, padded to 8 */
 	le16 type;

@@ -45,6 +45,13 @@ static u64 buf_csum(const void *buf, u32 len_bytes)
 	return hash64(copy, len_bytes);
 }
 
+u64 fmt_buf_sum(const void *buf, u32 len_bytes)
+{
+	const u32 head = sizeof(struct fmt_hdr);
+
+	return hash64((const u8 *)buf + head, len_bytes - head);
+}
+
 void fmt_hdr_seal(void *buf, u32 len_bytes, u64 gen)
 {
 	struct fmt_hdr *h = buf;
@@ -52,6 +59,11 @@ void fmt_hdr_seal(void *buf, u32 len_bytes, u64 gen)
 	h->gen = put64(gen);
 	h->csum = put64(0);
 	h->csum = put64(hash64(buf, len_bytes));
+}
+
+static bool version_known(enum fmt_kind k, u32 version)
+{
+	return version == FMT_VERSION || (k == FMT_KIND_JNL && version == FMT_JNL_SUMS);
 }
 
 enum why fmt_hdr_why(const void *buf, u32 len_bytes, enum fmt_kind k, u64 addr, u64 fsid)
@@ -64,7 +76,7 @@ enum why fmt_hdr_why(const void *buf, u32 len_bytes, enum fmt_kind k, u64 addr, 
 		return WHY_HDR_CHECKSUM;
 	if (get16(h->kind) != k)
 		return WHY_HDR_TYPE;
-	if (get16(h->version) != FMT_VERSION)
+	if (!version_known(k, get16(h->version)))
 		return WHY_HDR_VERSION;
 	if (get64(h->addr) != addr)
 		return WHY_HDR_ADDRESS;
@@ -210,6 +222,8 @@ static enum why jnl_head_why(const struct fmt_jnl_head *h, const struct fmt_geo 
 		return WHY_JNL_HEAD_TAIL;
 	if (get32(h->clean) > 1)
 		return WHY_JNL_HEAD_CLEAN;
+	if (get32(h->recovering) > 1)
+		return WHY_JNL_HEAD_RECOVERING;
 	return WHY_NONE;
 }
 

@@ -79,6 +79,8 @@ static enum why rec_why(const struct fmt_rec *r)
 		return len == 0 ? WHY_NONE : WHY_JNL_REC_INTENT_END;
 	case FMT_REC_DATA:
 		return count > 0 && len == count * SECTOR_SIZE ? WHY_NONE : WHY_JNL_REC_DATA;
+	case FMT_REC_SUM:
+		return buffer && len == 0 ? WHY_NONE : WHY_JNL_REC_SUM;
 	}
 	return WHY_JNL_REC_TYPE;
 }

@@ -213,6 +213,7 @@ static int set_locked(struct inode *ip, const struct fs_attr *a)
 	const u32 lasting = FS_ATTR_MODE | FS_ATTR_UID | FS_ATTR_GID | FS_ATTR_KILL_SUID;
 	u32 how = INODE_DIRTY_TIME | (a->valid & lasting ? INODE_DIRTY_ATTR : 0);
 	struct ino_attr *at = &ip->attr;
+	bool news = true;
 	int r;
 
 	/* Nobody else changes the mode of a locked inode but writers, who take bits off. */
@@ -229,11 +230,14 @@ static int set_locked(struct inode *ip, const struct fs_attr *a)
 			at->uid = a->uid;
 		if (a->valid & FS_ATTR_GID)
 			at->gid = a->gid;
+		/* After an unlink or a rename it mostly is what that has stamped. */
+		news = !handed_over(a) || !time_same(at->mtime, a->mtime) ||
+		       !time_same(at->ctime, a->ctime);
 		if (!stamped_by_kernel(ip->fs, a))
 			set_times(at, a, fs_now(ip->fs));
 	}
 	mutex_unlock(&ip->state);
-	if (r == 0)
+	if (r == 0 && news)
 		inode_mark_dirty(ip, how);
 	return r;
 }

@@ -143,6 +143,7 @@ struct fs {
 	struct cond table_cond;     /* an inode is loaded, or gone */
 	struct inode **table;
 	u32 table_size, nr_inodes, nr_unused;
+	u32 evict_pause;            /* puts that evict nothing */
 	/* what inodes that left memory had not made durable (itable.c, rule 6) */
 	struct evicted { u64 sync_seq, ticket, failures; } evicted;
 	TAILQ_HEAD(, inode) unused;

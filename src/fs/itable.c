@@ -31,6 +31,8 @@
 #define TABLE_SIZE 16384u
 #define UNUSED_MAX 8192u
 #define EVICT_TRIES 8u
+#define EVICT_PAUSE 64u
+#define EVICT_AT_ONCE 2u               /* to come down again to UNUSED_MAX after a pause */
 
 int itable_init(struct fs *fs)
 {
@@ -158,9 +160,18 @@ static void answer_for_evicted(struct fs *fs, struct inode *ip)
 	ip->overwrite_failures = e->failures;
 }
 
-/* One unused inode out of the table, or NULL. Busy ones go to the end of the queue. */
+/*
+ * One unused inode out of the table, or NULL. Busy ones go to the end of the queue; where there is
+ * nothing else, the next puts do not look.
+ */
 static struct inode *pick_victim(struct fs *fs)
 {
+	if (fs->nr_unused <= UNUSED_MAX)
+		return NULL;
+	if (fs->evict_pause > 0) {
+		fs->evict_pause--;
+		return NULL;
+	}
 	for (unsigned i = 0; i < EVICT_TRIES && fs->nr_unused > UNUSED_MAX; i++) {
 		struct inode *ip = TAILQ_FIRST(&fs->unused);
 
@@ -172,6 +183,7 @@ static struct inode *pick_victim(struct fs *fs)
 		}
 		lru_add(fs, ip);
 	}
+	fs->evict_pause = EVICT_PAUSE;
 	return NULL;
 }
 
@@ -267,7 +279,7 @@ static bool put_not_last(struct inode *ip)
 
 void fs_iput(struct inode *ip)
 {
-	struct inode *victim = NULL;
+	struct inode *victim[EVICT_AT_ONCE] = { NULL };
 	bool mine = false;
 	struct fs *fs;
 	u64 ino;
@@ -281,14 +293,15 @@ void fs_iput(struct inode *ip)
 		if (!__atomic_load_n(&ip->deleted, __ATOMIC_ACQUIRE))
 			lru_add(fs, ip);
 		mine = may_delete(fs, ip, false);
-		victim = pick_victim(fs);
+		for (unsigned i = 0; i < EVICT_AT_ONCE; i++)
+			victim[i] = pick_victim(fs);
 	}
 	mutex_unlock(&fs->table_lock);
 	space_ahead_drop(fs->space, ino);
 	if (mine)
 		delete_inode(fs, ip);
-	if (victim)
-		inode_drop(victim);
+	for (unsigned i = 0; i < EVICT_AT_ONCE; i++)
+		inode_drop(victim[i]);
 }
 
 /* Waits while somebody loads it. table_lock held; NULL: not in memory. */

@@ -3,10 +3,10 @@
  *
  * 1. What is written is a copy, taken while no handle is half published. It is written only after
  *    the newest transaction in it is durable.
- * 2. From the copy on, the next change of the buffer logs all of it (jnl_buf.imaged is cleared),
- *    so a
- *    torn write in place can always be mended from the log: either the old image, which
- *    the tail still covers, or the new one.
+ * 2. The log holds every byte that differs between the last good version in place and the copy
+ *    (the tail covers both), so a torn write is mended by replaying over what it left, whatever
+ *    sectors of old and new that is. That nothing else is wrong with it shows the sum of the
+ *    buffer at the end of the transaction in which the copy was taken, which that one carries.
  * 3. The tail moves only after the writes in place are flushed, once for all batches, and ring
  *    space before it is used again only after the header that says so is flushed.
  * 4. Buffers leave in order of the oldest transaction they need, so every batch moves the tail.
@@ -28,8 +28,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SNAP_BYTES (1u << 20)
-#define SNAP_NR (SNAP_BYTES / SECTOR_SIZE)
 #define RETRY_MS 1000u         /* after something that could not be written */
 
 static unsigned batch_max = SNAP_NR;
@@ -42,7 +40,8 @@ void jnl_batch_max(unsigned nr)
 struct snap {
 	struct jnl_bufs bufs;          /* by snap_link */
 	unsigned nr;
-	u64 newest;                    /* transaction that must be durable first */
+	u64 bytes;                     /* written in this round */
+	u64 newest;                    /* transaction with the sums: durable first */
 	int kept_error;                /* rule 6: some are not in their place */
 	struct blk_io *io;
 	struct iovec *iov;
@@ -65,33 +64,50 @@ static void snap_take(struct jnl *j, struct snap *s, struct jnl_buf *b, u64 at)
 		.nr = b->len / SECTOR_SIZE, .iov = &s->iov[s->nr], .nr_iov = 1 };
 	s->nr++;
 	b->snap_seq = b->newest_seq;
-	if (b->newest_seq > s->newest)
-		s->newest = b->newest_seq;
 	if (!j->snap_first)
 		j->snap_first = b->first_seq;
 	TAILQ_REMOVE(&j->dirty, b, dirty_link);
 	TAILQ_INSERT_TAIL(&s->bufs, b, snap_link);
-	b->dirty = b->imaged = false;
+	b->dirty = false;
 	b->snapped = true;
 }
 
-static void snap_begin(struct jnl *j, struct snap *s)
+/* Rule 2: the running transaction will have the sums, and must be durable. */
+static void snap_ask_sums(struct jnl *j, struct snap *s)
+{
+	struct txn *t = j->running;
+
+	t->bytes += s->nr * sizeof(struct fmt_rec);
+	if (!t->opened_ns)
+		t->opened_ns = now_ns();
+	s->newest = t->seq;
+	j->unsummed = &s->bufs;
+}
+
+/* -ENOSPC: the log has no room for sums, which is kept for them (jnl_limits). */
+static int snap_begin(struct jnl *j, struct snap *s)
 {
 	struct jnl_buf *b;
-	u64 at = 0;
+	u64 at = 0, most;
+	int r;
 
 	s->nr = 0;
-	s->newest = 0;
 	TAILQ_INIT(&s->bufs);
 	rwlock_rdlock(&j->meta);
 	mutex_lock(&j->lock);
 	j->snap_first = 0;
-	while ((b = TAILQ_FIRST(&j->dirty)) && s->nr < batch_max && at + b->len <= SNAP_BYTES) {
+	most = MIN((u64)batch_max, jnl_log_sums(j));
+	while ((b = TAILQ_FIRST(&j->dirty)) && s->nr < most && at + b->len <= SNAP_BYTES) {
 		snap_take(j, s, b, at);
 		at += b->len;
 	}
+	if (s->nr)
+		snap_ask_sums(j, s);
+	r = s->nr || TAILQ_EMPTY(&j->dirty) ? 0 : -ENOSPC;
 	mutex_unlock(&j->lock);
 	rwlock_unlock(&j->meta);
+	s->bytes += at;
+	return r;
 }
 
 /* ---- writing them ---- */
@@ -213,10 +229,13 @@ static void snap_undo(struct jnl *j, struct jnl_buf *b)
 /* Rule 6. */
 static void snap_log_again(struct jnl *j, struct jnl_buf *b)
 {
+	const struct jnl_need whole = { .log = image_bytes_of(b->kind, true, b->chunk) };
+
 	if (b->forgotten || b->dirty) {
 		snap_done(j, b);
-	} else if (jnl_log_has_room(j, txn_buf_bytes(b), 0, false)) {
+	} else if (jnl_log_has_room(j, &whole, false)) {
 		b->snapped = false;
+		b->whole = true;
 		if (!j->running->opened_ns)
 			j->running->opened_ns = now_ns();
 		txn_touch(j, b);
@@ -240,6 +259,7 @@ static void snap_end(struct jnl *j, struct snap *s, int error)
 			snap_done(j, b);
 	}
 	j->snap_first = 0;
+	j->unsummed = NULL;
 	mutex_unlock(&j->lock);
 	for (unsigned i = 0; i < s->nr && !error; i++)
 		if (s->io[i].kind == BLK_DATA && !s->io[i].res)
@@ -270,11 +290,10 @@ static void snap_free(struct snap *s)
 static int checkpoint_batch(struct jnl *j, struct snap *s)
 {
 	bool early = jnl_omitted == JNL_OMIT_CHECKPOINT_COMMIT;
-	int r;
+	int r = snap_begin(j, s);
 
-	snap_begin(j, s);
-	if (!s->nr)
-		return 0;
+	if (r || !s->nr)
+		return r;
 	r = early ? snap_write(j, s) : 0;
 	if (!r)
 		r = jnl_commit(j, s->newest);
@@ -350,7 +369,7 @@ static int tail_move(struct jnl *j)
 	mutex_unlock(&j->lock);
 	if (!freed)
 		return 0;
-	r = jnl_omitted == JNL_OMIT_TAIL ? 0 : jnl_log_write_head(j, false);
+	r = jnl_omitted == JNL_OMIT_TAIL ? 0 : jnl_log_write_head(j, LOG_OPEN);
 	if (r)
 		return r;
 	mutex_lock(&j->lock);
@@ -425,7 +444,9 @@ static int checkpoint_rounds(struct jnl *j, struct snap *s, u64 max_used, u64 ma
 	u64 failures = blk_flush_failures(j->dev);
 	int r = commit_given_up(j), flushed;
 
-	while (!r && !s->kept_error && !checkpoint_enough(j, max_used, max_dirty))
+	/* Not more than recovery has memory for: who needs more room comes again. */
+	while (!r && !s->kept_error && s->bytes < j->ring_nr * SECTOR_SIZE &&
+	       !checkpoint_enough(j, max_used, max_dirty))
 		r = checkpoint_batch(j, s);
 	/* Also when it ended early: earlier batches count as written when the tail moves next. */
 	if (s->written && (!r || jnl_is_passing(r)) && jnl_omitted != JNL_OMIT_CHECKPOINT_FLUSH) {
@@ -506,40 +527,40 @@ int jnl_checkpoint_all(struct jnl *j)
 }
 
 /* What may stay so that a handle which needs that much finds room, and no less than usual. */
-static int checkpoint_for(struct jnl *j, u64 bytes, u64 keep)
+static int checkpoint_for(struct jnl *j, const struct jnl_need *need)
 {
-	u64 nr = DIV_ROUND_UP(sizeof(struct fmt_txn) + bytes, (u64)SECTOR_SIZE) + 1;
-	u64 used, dirty = j->dirty_max - bytes;
+	u64 nr = DIV_ROUND_UP(sizeof(struct fmt_txn) + need->log, (u64)SECTOR_SIZE) + 1;
+	u64 used, dirty = j->dirty_max - need->memory;
 
 	mutex_lock(&j->lock);
-	nr += j->intent_reserve + keep;
+	nr += j->intent_reserve + j->sum_reserve + need->keep;
 	mutex_unlock(&j->lock);
 	used = nr < j->ring_nr ? j->ring_nr - nr : 0;
 	return checkpoint_to(j, MIN(used, checkpoint_down_to(j->ring_nr)),
 			     MIN(dirty, checkpoint_down_to(j->dirty_share)));
 }
 
-int jnl_make_room(struct jnl *j, u64 bytes, u64 keep)
+int jnl_make_room(struct jnl *j, const struct jnl_need *need)
 {
 	bool room = false;
 	int r = 0;
 
-	if (sizeof(struct fmt_txn) + bytes > j->txn_max || bytes > j->dirty_max) {
+	if (sizeof(struct fmt_txn) + need->log > j->txn_max || need->memory > j->dirty_max) {
 		log_err("journal: a change of %llu bytes is too large for this log",
-			(unsigned long long)bytes);
+			(unsigned long long)need->log);
 		return -ENOSPC;
 	}
 	while (!r && !room) {
 		r = jnl_commit_running(j);
 		mutex_lock(&j->lock);
-		room = jnl_log_has_room(j, bytes, keep, false);
+		room = jnl_log_has_room(j, need, false);
 		mutex_unlock(&j->lock);
 		if (r || room)
 			break;
-		r = checkpoint_for(j, bytes, keep);
+		r = checkpoint_for(j, need);
 		/* Rule 6: there may be room all the same. */
 		mutex_lock(&j->lock);
-		room = r && !j->error && jnl_log_has_room(j, bytes, keep, false);
+		room = r && !j->error && jnl_log_has_room(j, need, false);
 		mutex_unlock(&j->lock);
 		r = room ? 0 : r;
 	}

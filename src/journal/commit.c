@@ -15,7 +15,6 @@
  * 5. Where the host has no room for the log (a sparse image, or one that shares blocks) nothing
  *    is lost: the closed transaction waits in j->closed, each later commit writes it first.
  */
-#include "base/hash.h"
 #include "base/log.h"
 #include "base/time.h"
 #include "journal/jnl_priv.h"
@@ -62,148 +61,25 @@ void txn_free(struct txn *t)
 	free(t);
 }
 
-u64 txn_buf_bytes(const struct jnl_buf *b)
-{
-	return b->len + sizeof(struct fmt_rec);
-}
-
 void txn_touch(struct jnl *j, struct jnl_buf *b)
 {
 	struct txn *t = j->running;
+	u64 bytes = image_bytes_of(b->kind, b->whole, b->chunk);
 
-	if (!b->imaged && jnl_omitted != JNL_OMIT_WHOLE)
-		b->whole = true;
-	b->imaged = true;
 	b->newest_seq = t->seq;
 	if (b->kind == FMT_KIND_DATA)
 		j->data_seq = t->seq;
 	if (!b->running) {
 		b->running = true;
 		TAILQ_INSERT_TAIL(&t->bufs, b, run_link);
-		t->bytes += txn_buf_bytes(b);
 	}
+	t->bytes += bytes - b->log_bytes;
+	b->log_bytes = bytes;
 	if (!b->dirty) {
 		b->dirty = true;
 		b->first_seq = t->seq;
 		TAILQ_INSERT_TAIL(&j->dirty, b, dirty_link);
 	}
-}
-
-/* ---- building the log image ---- */
-
-struct image {
-	u8 *at;
-	u64 pos;
-	u32 nr_records;
-};
-
-void image_record(struct image *im, const struct fmt_rec *rec, const void *payload, u32 len)
-{
-	memcpy(im->at + im->pos, rec, sizeof(*rec));
-	im->pos += sizeof(*rec);
-	if (len)
-		memcpy(im->at + im->pos, payload, len);
-	im->pos += len;
-	while (im->pos & 7)
-		im->at[im->pos++] = 0;
-	im->nr_records++;
-}
-
-static void image_bytes(struct image *im, const struct jnl_buf *b, enum fmt_rec_type type, u32 off,
-			u32 len)
-{
-	struct fmt_rec rec = {
-		.type = put16(type), .kind = put16(b->kind), .off = put32(off),
-		.len = put32(len), .addr = put64(b->addr),
-		.count = put32(type == FMT_REC_DATA),
-	};
-
-	image_record(im, &rec, (u8 *)folio_data(b->folio) + off, len);
-}
-
-static bool chunk_test(const struct jnl_buf *b, u32 c)
-{
-	return b->chunk[c / 64] >> (c % 64) & 1;
-}
-
-static u32 chunk_count(const struct jnl_buf *b)
-{
-	u32 n = 0;
-
-	for (u32 i = 0; i < CHUNK_WORDS; i++)
-		n += (u32)__builtin_popcountll(b->chunk[i]);
-	return n;
-}
-
-static void image_buf(struct image *im, struct jnl_buf *b)
-{
-	u32 nr = b->len >> CHUNK_SHIFT;
-
-	if (b->kind == FMT_KIND_DATA) {
-		image_bytes(im, b, FMT_REC_DATA, 0, b->len);
-		return;
-	}
-	if (b->whole || chunk_count(b) > nr / 2) {
-		image_bytes(im, b, FMT_REC_WHOLE, 0, b->len);
-		return;
-	}
-	for (u32 c = 0, end; c < nr; c = end + 1) {
-		end = c;
-		while (end < nr && chunk_test(b, end))
-			end++;
-		if (end > c)
-			image_bytes(im, b, FMT_REC_BYTES, c << CHUNK_SHIFT,
-				    (end - c) << CHUNK_SHIFT);
-	}
-}
-
-static void image_revokes(struct image *im, const struct txn *t)
-{
-	const struct revoke *r;
-
-	if (jnl_omitted == JNL_OMIT_REVOKE)
-		return;
-	STAILQ_FOREACH(r, &t->revokes, link) {
-		struct fmt_rec rec = { .type = put16(FMT_REC_REVOKE),
-			.kind = put16(r->kind), .count = put32(r->nr),
-			.addr = put64(r->addr) };
-
-		image_record(im, &rec, NULL, 0);
-	}
-}
-
-static void image_head(struct jnl *j, struct image *im, const struct txn *t)
-{
-	struct fmt_txn *h = (struct fmt_txn *)im->at;
-
-	*h = (struct fmt_txn){
-		.magic = put32(FMT_TXN_MAGIC), .nr_records = put32(im->nr_records),
-		.epoch = put64(j->epoch), .seq = put64(t->seq), .len = put64(im->pos),
-		.durable = put64(j->durable), .time = put64((u64)time(NULL)),
-	};
-	h->csum = put64(hash64(im->at, im->pos));
-}
-
-/* j->lock and RANK_META (shared) held. Returns sectors. */
-static u64 image_build(struct jnl *j, struct txn *t)
-{
-	struct image im = { .at = j->image, .pos = sizeof(struct fmt_txn) };
-	struct jnl_buf *b;
-	u64 end;
-
-	image_revokes(&im, t);
-	intents_to_image(j, &im, t);
-	while ((b = TAILQ_FIRST(&t->bufs))) {
-		TAILQ_REMOVE(&t->bufs, b, run_link);
-		image_buf(&im, b);
-		b->running = b->whole = false;
-		memset(b->chunk, 0, sizeof(b->chunk));
-	}
-	end = ALIGN_UP(im.pos, (u64)SECTOR_SIZE);
-	memset(im.at + im.pos, 0, end - im.pos);
-	im.pos = end;
-	image_head(j, &im, t);
-	return end / SECTOR_SIZE;
 }
 
 /* ---- commit ---- */

@@ -113,6 +113,9 @@ void buf_forget(struct jnl *j, struct jnl_buf *b)
 	note_given_up(j, b);
 	if (b->running)
 		TAILQ_REMOVE(&j->running->bufs, b, run_link);
+	j->running->bytes -= b->log_bytes;
+	b->log_bytes = 0;
+	memset(b->chunk, 0, sizeof(b->chunk));
 	if (b->dirty)
 		TAILQ_REMOVE(&j->dirty, b, dirty_link);
 	b->running = b->dirty = b->whole = false;

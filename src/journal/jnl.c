@@ -17,14 +17,28 @@
 
 #define TXN_BYTES_MAX (8u << 20)
 #define DIRTY_BYTES_MIN (768u << 10)
+/* Changed buffers may take so many times the size of the log: what a recovery reads and holds. */
+#define DIRTY_RINGS 2u
 
 static void jnl_limits(struct jnl *j)
 {
 	u64 ring = j->ring_nr * SECTOR_SIZE;
 
-	j->dirty_share = mem_total_bytes() / 4;
+	j->dirty_share = MIN(mem_total_bytes() / 4, DIRTY_RINGS * ring);
 	j->dirty_max = MAX((u64)DIRTY_BYTES_MIN, j->dirty_share);
 	j->txn_max = MIN(MIN(ring / 2, (u64)TXN_BYTES_MAX), j->dirty_max);
+	/* All that may be changed, in batches, each in a transaction of its own. */
+	j->sum_reserve = DIV_ROUND_UP((j->dirty_max / SECTOR_SIZE + SNAP_NR) *
+				      sizeof(struct fmt_rec), (u64)SECTOR_SIZE) +
+			 j->dirty_max / SNAP_BYTES + 2;
+}
+
+/* Of the longest transaction, with the sums of a batch. */
+static u64 image_bytes_max(const struct jnl *j)
+{
+	u64 sums = SNAP_NR * sizeof(struct fmt_rec);
+
+	return ALIGN_UP(j->txn_max + sums, (u64)SECTOR_SIZE) + SECTOR_SIZE;
 }
 
 static int jnl_new(const struct jnl_config *cfg, struct jnl **out)
@@ -53,7 +67,7 @@ static int jnl_new(const struct jnl_config *cfg, struct jnl **out)
 	STAILQ_INIT(&j->busy_failed);
 	TAILQ_INIT(&j->intents);
 	jnl_limits(j);
-	j->image = aligned_alloc(SECTOR_SIZE, ALIGN_UP(j->txn_max, (u64)SECTOR_SIZE) + SECTOR_SIZE);
+	j->image = aligned_alloc(SECTOR_SIZE, image_bytes_max(j));
 	j->header = aligned_alloc(SECTOR_SIZE, SECTOR_SIZE);
 	*out = j;
 	return j->image && j->header ? 0 : -ENOMEM;
@@ -136,7 +150,7 @@ static int jnl_begin_epoch(struct jnl *j)
 	j->mounts++;
 	j->tail_pos = j->head;
 	j->tail_seq = j->running->seq;
-	return jnl_log_write_head(j, false);
+	return jnl_log_write_head(j, LOG_OPEN);
 }
 
 static void count_recovery(const struct jnl_recovery *rec)
@@ -159,6 +173,11 @@ static int jnl_start(struct jnl *j, struct jnl_recovery *rec)
 	if (r)
 		return r;
 	done = (struct log_end){ .seq = get64(head.tail_seq), .pos = get64(head.tail) };
+	j->serial = get64(head.serial);
+	j->epoch = get64(head.epoch);
+	j->mounts = get32(head.mounts);
+	j->tail_pos = done.pos;
+	j->tail_seq = done.seq;
 	rec->was_clean = get32(head.clean);
 	if (!rec->was_clean || suspect) {
 		struct work before = work_begin(WORK_RECOVERY, CORRUPT_NO_INO);
@@ -169,9 +188,6 @@ static int jnl_start(struct jnl *j, struct jnl_recovery *rec)
 	if (r)
 		return r;
 	count_recovery(rec);
-	j->serial = get64(head.serial);
-	j->epoch = get64(head.epoch);
-	j->mounts = get32(head.mounts);
 	j->head = done.pos;
 	j->durable = done.seq - 1;
 	j->running = txn_new(done.seq);
@@ -221,7 +237,7 @@ int jnl_close(struct jnl *j, bool crash)
 		if (!r && TAILQ_EMPTY(&j->intents)) {
 			j->tail_pos = j->head;
 			j->tail_seq = j->running->seq;
-			r = jnl_log_write_head(j, true);
+			r = jnl_log_write_head(j, LOG_CLEAN);
 		}
 	}
 	jnl_free(j);

@@ -37,8 +37,7 @@ struct jnl_buf {
 	u64 chunk[CHUNK_WORDS];         /* changed in the running transaction */
 	bool running;                   /* on the running transaction's list */
 	bool whole;                     /* the running transaction logs all of it */
-	/* the log holds a whole image newer than the last snapshot */
-	bool imaged;
+	u64 log_bytes;                  /* what it is in the running transaction */
 	bool dirty;                     /* on j->dirty: changed since the last snapshot */
 	bool snapped;                   /* in the checkpoint batch under way */
 	bool forgotten;                 /* freed: never write it again */
@@ -74,7 +73,7 @@ struct txn {
 	struct jnl_bufs bufs;           /* by run_link; only while running */
 	struct revokes revokes;
 	struct busy_list busy;
-	u64 bytes;                      /* upper bound of its size in the log */
+	u64 bytes;                      /* in the log, of its records */
 	u64 opened_ns;                  /* first change; 0 = empty */
 	u32 nr_intents;                 /* opened in it */
 	/* oldest transaction that holds what it gave up before it came to its place; 0 = none */
@@ -169,6 +168,8 @@ struct jnl {
 
 	bool committing, checkpointing;
 	u64 snap_first;                 /* oldest first_seq in the batch under way */
+	struct jnl_bufs *unsummed;      /* the batch, until a transaction has its sums */
+	u64 sum_reserve;                /* sectors of the ring kept free for sums */
 	int error;
 
 	pthread_t thread;
@@ -204,9 +205,8 @@ void busy_release(struct jnl *j, struct busy_list *list);
 /* ---- commit.c ---- */
 struct txn *txn_new(u64 seq);
 void txn_free(struct txn *t);
-/* j->lock held. Account a change of b in the running transaction. */
+/* j->lock held. Account a change of b, which is in b->chunk and b->whole by now. */
 void txn_touch(struct jnl *j, struct jnl_buf *b);
-u64 txn_buf_bytes(const struct jnl_buf *b);
 int jnl_commit_running(struct jnl *j);   /* commit whatever runs */
 void jnl_fail(struct jnl *j, int error, const char *what);
 /*
@@ -219,17 +219,26 @@ static inline bool jnl_is_passing(int error)
 }
 
 /* ---- log.c ---- */
-int jnl_log_write_head(struct jnl *j, bool clean);  /* with the current tail; flushed */
+enum log_state { LOG_OPEN, LOG_CLEAN, LOG_RECOVERING };
+/* With the current tail; flushed. */
+int jnl_log_write_head(struct jnl *j, enum log_state state);
 /* The newest valid header; *suspect: the other one is bad, and may have been newer. */
 int jnl_log_read_head(struct blk_dev *dev, const struct fmt_geo *geo, struct fmt_jnl_head *out,
 		      bool *suspect);
 int jnl_log_write(struct jnl *j, u64 pos, const void *image, u64 nr, bool durable);
 int jnl_log_read(struct blk_dev *dev, const struct fmt_geo *geo, u64 pos, void *buf, u64 nr);
 /*
- * j->lock held: is there room for `bytes` more in the running transaction, and `keep` sectors
- * beyond what is kept for intents? reserved: the latter may be used.
+ * What a handle takes: bytes in the log, bytes of buffers that become changed ones, and sectors of
+ * the ring that must stay free behind it.
  */
-bool jnl_log_has_room(struct jnl *j, u64 bytes, u64 keep, bool reserved);
+struct jnl_need { u64 log, memory, keep; };
+/*
+ * j->lock held: is there room for that in the running transaction, beyond what is kept for intents
+ * and sums? reserved: the run is one of those that this is kept for.
+ */
+bool jnl_log_has_room(struct jnl *j, const struct jnl_need *need, bool reserved);
+/* j->lock held: how many sums the running transaction may still take. */
+u64 jnl_log_sums(struct jnl *j);
 
 /* ---- data.c ---- (j->lock held) */
 /* Logged sectors of the range are forgotten: what publishing a revoke of data does. */
@@ -283,13 +292,17 @@ static inline u64 checkpoint_down_to(u64 max)
 {
 	return max / 8 * 5;
 }
-/*
- * Make room for a handle that needs `bytes` in the log and `keep` sectors behind it. May commit and
- * checkpoint. No locks.
- */
-int jnl_make_room(struct jnl *j, u64 bytes, u64 keep);
+/* Make room for a handle. May commit and checkpoint. No locks. */
+int jnl_make_room(struct jnl *j, const struct jnl_need *need);
+#define SNAP_BYTES (4u << 20)            /* copied and written at a time */
+#define SNAP_NR (SNAP_BYTES / SECTOR_SIZE)
 
-/* ---- commit.c, for intent.c ---- */
+/* ---- image.c ---- */
+/* j->lock and RANK_META (shared) held: the image of the transaction in j->image. Sectors. */
+u64 image_build(struct jnl *j, struct txn *t);
+/* What a buffer with these changes takes in the log, in bytes. */
+u64 image_bytes_of(enum fmt_kind kind, bool whole, const u64 *chunk);
+/* For intent.c. */
 void image_record(struct image *im, const struct fmt_rec *rec, const void *payload, u32 len);
 
 /* ---- recover.c ---- */

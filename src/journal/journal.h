@@ -221,7 +221,9 @@ int jnl_format(struct blk_dev *dev, const struct fmt_geo *geo);
 
 /* Mutation knobs for the crash simulator's own tests: leave out one rule and see it caught. */
 enum jnl_omit { JNL_OMIT_NONE, JNL_OMIT_COMMIT_FLUSH, JNL_OMIT_BUSY, JNL_OMIT_REVOKE,
-	JNL_OMIT_WHOLE, JNL_OMIT_INTENT /* announced and not logged */,
+	JNL_OMIT_WHOLE /* of what a new buffer holds */,
+	JNL_OMIT_SUM /* of what a checkpoint is about to write */,
+	JNL_OMIT_INTENT /* announced and not logged */,
 	JNL_OMIT_CHECKPOINT_COMMIT /* what it writes is committed only afterwards */,
 	JNL_OMIT_TAIL /* space of the ring is used again before the new tail is durable */,
 	JNL_OMIT_CHECKPOINT_FLUSH /* before the tail moves */,
@@ -229,7 +231,8 @@ enum jnl_omit { JNL_OMIT_NONE, JNL_OMIT_COMMIT_FLUSH, JNL_OMIT_BUSY, JNL_OMIT_RE
 	JNL_OMIT_BUSY_SNAP /* freed space waits for its commit only, not for a checkpoint */,
 	/* and of recovery: */
 	JNL_OMIT_VOID /* older data of an intent's sectors is replayed */,
-	JNL_OMIT_OLD_SUM /* of an intent's sectors only the new checksum is accepted */ };
+	JNL_OMIT_OLD_SUM /* of an intent's sectors only the new checksum is accepted */,
+	JNL_OMIT_RECOVERING /* the header does not say that it writes in place */ };
 void jnl_omit(enum jnl_omit what);
 /*
  * For the same tests: a batch of a checkpoint takes so few buffers at most (0: what fits), and so

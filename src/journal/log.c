@@ -57,20 +57,30 @@ static bool has_memory(const struct jnl *j, u64 bytes)
 		j->dirty_bytes + bytes <= j->dirty_max);
 }
 
-bool jnl_log_has_room(struct jnl *j, u64 bytes, u64 keep, bool reserved)
+bool jnl_log_has_room(struct jnl *j, const struct jnl_need *need, bool reserved)
 {
-	struct txn *t = j->running;
-	u64 total = sizeof(struct fmt_txn) + t->bytes + bytes;
+	u64 total = sizeof(struct fmt_txn) + j->running->bytes + need->log;
 	u64 nr = DIV_ROUND_UP(total, (u64)SECTOR_SIZE);
+	u64 reserve = j->intent_reserve + j->sum_reserve + need->keep;
 
 	if (total > j->txn_max)
 		return false;
-	if (j->used + nr + (reserved ? 0 : j->intent_reserve + keep) >= j->ring_nr)
+	if (j->used + nr + (reserved ? 0 : reserve) >= j->ring_nr)
 		return false;
-	return reserved || has_memory(j, bytes);
+	return reserved || has_memory(j, need->memory);
 }
 
-static void header_fill(const struct jnl *j, bool clean, u64 addr, struct fmt_jnl_head *h)
+u64 jnl_log_sums(struct jnl *j)
+{
+	u64 has = sizeof(struct fmt_txn) + j->running->bytes;
+	u64 taken = j->used + j->intent_reserve + 1;
+	u64 left = taken < j->ring_nr ? (j->ring_nr - taken) * SECTOR_SIZE : 0;
+
+	return has < left ? (left - has) / sizeof(struct fmt_rec) : 0;
+}
+
+static void header_fill(const struct jnl *j, enum log_state state, u64 addr,
+			struct fmt_jnl_head *h)
 {
 	memset(h, 0, sizeof(*h));
 	fmt_hdr_init(h, FMT_KIND_JNL, addr, j->geo->fsid, 0);
@@ -78,20 +88,24 @@ static void header_fill(const struct jnl *j, bool clean, u64 addr, struct fmt_jn
 	h->epoch = put64(j->epoch);
 	h->tail = put64(j->tail_pos);
 	h->tail_seq = put64(j->tail_seq);
-	h->clean = put32(clean);
+	h->clean = put32(state == LOG_CLEAN);
+	h->recovering = put32(state == LOG_RECOVERING);
+	/* Who does not know sums must not replay; without a log there is nothing to know. */
+	if (state != LOG_CLEAN)
+		h->hdr.version = put16(FMT_JNL_SUMS);
 	h->mounts = put32(j->mounts);
 	h->mount_time = put64((u64)time(NULL));
 	fmt_hdr_seal(h, sizeof(*h), j->durable);
 }
 
-int jnl_log_write_head(struct jnl *j, bool clean)
+int jnl_log_write_head(struct jnl *j, enum log_state state)
 {
 	u64 addr = j->geo->jnl_sector + (++j->serial & 1);
 	u64 failures = blk_flush_failures(j->dev);
 	bool alone = blk_goes_alone(j->dev);
 	int r;
 
-	header_fill(j, clean, addr, (struct fmt_jnl_head *)j->header);
+	header_fill(j, state, addr, (struct fmt_jnl_head *)j->header);
 	r = alone ? blk_write_durable(j->dev, addr, j->header, 1, BLK_LOG)
 		  : blk_write(j->dev, addr, j->header, 1, BLK_LOG);
 	/* The next one goes to the same place: the other header is the one that counts. */

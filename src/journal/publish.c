@@ -84,7 +84,7 @@ static void publish_entry(struct jnl *j, struct entry *e)
 	b = entry_attach(j, e);
 	if (e->copy) {
 		memcpy(folio_data(e->folio), e->copy, b->len);
-		b->whole = true;
+		b->whole = jnl_omitted != JNL_OMIT_WHOLE;
 	}
 	for (u32 w = 0; w < CHUNK_WORDS && e->old; w++)
 		b->chunk[w] |= e->diff[w];
@@ -109,22 +109,35 @@ static void publish_forget(struct jnl *j, const struct revoke *r)
 		folio_put(f);
 }
 
-/* Upper bound of what publishing this view adds to the log. j->lock held. */
-static u64 view_log_bytes(const struct view *v)
+/* What a changed entry adds to the transaction. */
+static u64 entry_log_bytes(const struct entry *e, const struct jnl_buf *b)
 {
-	u64 bytes = 0;
+	u64 chunk[CHUNK_WORDS];
+
+	for (u32 w = 0; w < CHUNK_WORDS; w++)
+		chunk[w] = e->diff[w] | (b ? b->chunk[w] : 0);
+	return image_bytes_of(e->kind, e->copy || e->whole || (b && b->whole), chunk) -
+	       (b ? b->log_bytes : 0);
+}
+
+/* What publishing this view takes. j->lock held. */
+static struct jnl_need view_need(const struct view *v)
+{
+	struct jnl_need need = { .log = v->more_log, .keep = v->keep };
 	const struct revoke *r;
 
 	for (unsigned i = 0; i < v->nr; i++) {
 		const struct entry *e = &v->entry[i];
 		const struct jnl_buf *b = e->folio->priv;
 
-		if (e->changed && !(b && b->running))
-			bytes += fmt_kind_sectors(e->kind) * SECTOR_SIZE + sizeof(struct fmt_rec);
+		if (!e->changed)
+			continue;
+		need.log += entry_log_bytes(e, b);
+		need.memory += b ? 0 : view_entry_len(e);
 	}
 	STAILQ_FOREACH(r, &v->revokes, link)
-		bytes += sizeof(struct fmt_rec);
-	return bytes + v->more_log;
+		need.log += sizeof(struct fmt_rec);
+	return need;
 }
 
 /*
@@ -184,8 +197,8 @@ int view_publish(struct view *v, u64 *seq)
 {
 	struct jnl *j = v->j;
 	bool changed = view_changed(v);
-	u64 bytes, s = 0;
-	bool room;
+	bool room = true;
+	u64 s = 0;
 
 	if (v->no_memory)
 		return -ENOMEM;
@@ -193,8 +206,10 @@ int view_publish(struct view *v, u64 *seq)
 		publish_fresh(v);
 	view_exclude(v);
 	mutex_lock(&j->lock);
-	bytes = changed ? view_log_bytes(v) : 0;
-	room = !changed || jnl_log_has_room(j, bytes, v->keep, v->reserved);
+	if (changed) {
+		v->need = view_need(v);
+		room = jnl_log_has_room(j, &v->need, v->reserved);
+	}
 	if (room && changed)
 		s = publish_locked(v);
 	else if (room)
@@ -203,7 +218,7 @@ int view_publish(struct view *v, u64 *seq)
 	for (unsigned i = 0; room && i < v->nr_hook; i++)
 		v->hook[i].fn(v->hook[i].arg, s);
 	if (!room) {
-		v->want_room = bytes;
+		v->want_room = true;
 		return -EAGAIN;
 	}
 	if (changed && seq)

@@ -8,15 +8,23 @@
  * 3. Buffers are built up in memory, checked like any buffer read from the disk, and only then
  *    written, all of them, and flushed; then the log is declared empty. A crash in between
  *    leaves the log as it was, and the next recovery does the same again.
- * 4. A partial record needs a good base. A base that is torn is acceptable only if a whole image
- *    follows (checkpoint rule 2); if none does, the mount is refused.
- * 5. Memory: every buffer that was changed had a whole image in the log once, so what is built up
- *    is not much larger than the log; a crafted log that asks for more than RBUF_RINGS times its
+ * 4. A partial record needs a base. One that was torn by the checkpoint that wrote it is mended by
+ *    replaying over it: of what differs between its sectors, the log has every byte. That it was
+ *    no more than torn shows the sum that the log has of it (checkpoint rule 2). A base that is not
+ *    good, and for which neither a sum fits nor a whole image follows, refuses the mount.
+ * 5. Memory: a mount keeps no more changed buffers than a few times the size of the log, so what is
+ *    built up is not more than that; a crafted log that asks for more than RBUF_RINGS times its
  *    size is refused. A transaction longer than TXN_READ_MAX was written by no FolioFS.
  * 6. Read-only: the buffers go into the cache, pinned, and nothing is written.
  * 7. A log that ends where it did not end once is damaged (beyond.c). Buffers in place may be newer
  *    than what is left of it, so they don't fit together, and nothing may be built on them: the
  *    journal becomes read-only, unless who opens it is about to repair the rest.
+ * 8. Where the log is cut, older changes over a newer version in place would spoil it: that stays
+ *    as it is. For who repairs (cut_log), and where nothing is written, so does a buffer that can't
+ *    be mended: it is found damaged, and costs no more than itself.
+ * 9. What recovery itself writes in place has no sums. Before its first write the header says that
+ *    everything in place was good, or torn and mended: what is not good when a next recovery finds
+ *    that header was torn by this one. Where that is not so (rule 8), it does not say so.
  */
 #include "base/log.h"
 #include "journal/recover.h"
@@ -24,7 +32,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define RBUF_RINGS 4u
+#define RBUF_RINGS 8u
+/* Transactions: what is in place is not that much newer than the log. */
+#define NEWER_MAX (1u << 30)
 /* Behind the end at a mount: 64 MiB, which is several of the longest transactions. */
 #define LOOK_NR 16384u
 
@@ -244,18 +254,74 @@ static int rbuf_get(struct scan *s, u64 addr, enum fmt_kind kind, struct rbuf **
 	return 0;
 }
 
-/* The base of a partial record; -EIO ends recovery, a bad checksum is only noted. */
-static int rbuf_base(struct scan *s, struct rbuf *b)
+static bool is_partial(const struct fmt_rec *rec)
 {
-	int r;
+	return get16(rec->type) == FMT_REC_BYTES || get16(rec->type) == FMT_REC_FILL;
+}
 
-	if (b->base_error != 1)
+static void base_done(struct blk_io *io)
+{
+	(void)io;                      /* the buffer keeps the error */
+}
+
+static void base_ask(struct scan *s, struct blk_batch *batch, struct rbuf *b)
+{
+	b->iov = (struct iovec){ b->data, rbuf_len(b) };
+	b->io = (struct blk_io){ .op = BLK_READ, .kind = BLK_META, .sector = b->addr,
+		.nr = fmt_kind_sectors(b->kind), .iov = &b->iov, .nr_iov = 1,
+		.done = base_done };
+	STAILQ_INSERT_TAIL(&s->fresh, b, fresh_link);
+	blk_batch_add(batch, &b->io);
+}
+
+/* An error of the device ends recovery; a wrong checksum is only noted. */
+static int base_look(struct scan *s, struct rbuf *b)
+{
+	u64 gen;
+
+	if (b->io.res && !s->lenient)
+		return b->io.res;
+	b->base_error = b->io.res;
+	/* Rule 9. */
+	if (!b->base_error && !s->again)
+		b->base_error = fmt_hdr_check(b->data, rbuf_len(b), b->kind, b->addr,
+					      s->j->geo->fsid);
+	gen = get64(((const struct fmt_hdr *)b->data)->gen);
+	/* Rule 8. */
+	if (b->base_error || !s->cut || gen - s->end_seq >= NEWER_MAX)
 		return 0;
-	r = blk_read(s->j->dev, b->addr, b->data, fmt_kind_sectors(b->kind), BLK_META);
-	if (r)
-		return r;
-	b->base_error = fmt_hdr_check(b->data, rbuf_len(b), b->kind, b->addr, s->j->geo->fsid);
+	b->newer = true;
+	b->seq = gen;
+	s->newest_gen = MAX(s->newest_gen, gen);
 	return 0;
+}
+
+/* Reads what the partial records of the transaction build on, all of it at once. */
+static int bases_read(struct scan *s)
+{
+	struct blk_batch batch;
+	const struct fmt_rec *rec;
+	const void *payload;
+	struct rbuf *b;
+	u64 pos = 0;
+	int r = 0, err;
+
+	STAILQ_INIT(&s->fresh);
+	blk_batch_init(&batch, s->j->dev);
+	while (!r && fmt_rec_next(s->txn, &pos, &rec, &payload) > 0) {
+		u64 addr = get64(rec->addr);
+
+		if (!is_partial(rec) || revoked(s, addr, false) || rbuf_find(s, addr))
+			continue;
+		r = rbuf_get(s, addr, get16(rec->kind), &b);
+		if (!r)
+			base_ask(s, &batch, b);
+	}
+	err = blk_batch_fini(&batch);
+	STAILQ_FOREACH(b, &s->fresh, fresh_link)
+		r = r ? r : base_look(s, b);
+	/* -ENOMEM and the like: nothing was read. */
+	return r || s->lenient ? r : err;
 }
 
 static int apply_fill(struct rbuf *b, const struct fmt_rec *rec)
@@ -270,14 +336,10 @@ static int apply_fill(struct rbuf *b, const struct fmt_rec *rec)
 	return 0;
 }
 
-static int apply_partial(struct scan *s, struct rbuf *b, const struct fmt_rec *rec,
-			 const void *payload)
+static int apply_partial(struct rbuf *b, const struct fmt_rec *rec, const void *payload)
 {
 	u32 off = get32(rec->off), len = get32(rec->len);
-	int r = rbuf_base(s, b);
 
-	if (r)
-		return r;
 	if (get16(rec->type) == FMT_REC_FILL)
 		return apply_fill(b, rec);
 	if (off > rbuf_len(b) || len > rbuf_len(b) - off)
@@ -315,7 +377,7 @@ static int apply_buffer(struct scan *s, const struct fmt_rec *rec, const void *p
 	if (revoked(s, get64(rec->addr), false))
 		return 0;
 	r = rbuf_get(s, get64(rec->addr), get16(rec->kind), &b);
-	if (r)
+	if (r || b->newer)
 		return r;
 	if (get16(rec->type) == FMT_REC_WHOLE) {
 		if (get32(rec->len) != rbuf_len(b))
@@ -323,11 +385,21 @@ static int apply_buffer(struct scan *s, const struct fmt_rec *rec, const void *p
 		memcpy(b->data, payload, rbuf_len(b));
 		b->base_error = 0;
 	} else {
-		r = apply_partial(s, b, rec, payload);
+		r = apply_partial(b, rec, payload);
 	}
 	b->seq = s->seq;
 	s->rec->records++;
 	return r;
+}
+
+/* Rule 4. */
+static void apply_sum(struct scan *s, const struct fmt_rec *rec)
+{
+	struct rbuf *b = rbuf_find(s, get64(rec->addr));
+
+	if (b && b->base_error && b->kind == get16(rec->kind) &&
+	    fmt_buf_sum(b->data, rbuf_len(b)) == get64(rec->arg))
+		b->base_error = 0;
 }
 
 static int apply_record(struct scan *s, const struct fmt_rec *rec, const void *payload)
@@ -339,6 +411,9 @@ static int apply_record(struct scan *s, const struct fmt_rec *rec, const void *p
 		return apply_buffer(s, rec, payload);
 	case FMT_REC_DATA:
 		return apply_data(s, rec, payload);
+	case FMT_REC_SUM:
+		apply_sum(s, rec);
+		return 0;
 	case FMT_REC_INTENT:
 		return rintent_note(s, rec, payload);
 	case FMT_REC_INTENT_END:
@@ -353,7 +428,7 @@ static int pass_apply(struct scan *s)
 	const struct fmt_rec *rec;
 	const void *payload;
 	u64 pos = 0;
-	int r = 0;
+	int r = bases_read(s);
 
 	while (!r && fmt_rec_next(s->txn, &pos, &rec, &payload) > 0)
 		r = apply_record(s, rec, payload);
@@ -370,8 +445,12 @@ static int rbuf_accept(struct scan *s, struct rbuf *b)
 	s->rec->buffers++;
 	if (b->kind == FMT_KIND_DATA)
 		return 0;
-	if (b->base_error)
-		return corrupt(WHY_JNL_CHECKSUM, CORRUPT_NO_INO, b->addr);
+	if (b->base_error) {
+		int r = corrupt(WHY_JNL_CHECKSUM, CORRUPT_NO_INO, b->addr);
+
+		s->was_left = true;
+		return s->lenient ? 0 : r;
+	}
 	fmt_hdr_seal(b->data, rbuf_len(b), b->seq);
 	why = fmt_buf_why(b->data, b->kind, b->addr, s->j->geo);
 	return why ? corrupt(why, CORRUPT_NO_INO, b->addr) : 0;
@@ -408,28 +487,52 @@ static int rbuf_to_cache(struct scan *s, struct rbuf *b)
 	return r;
 }
 
+static int bufs_to_cache(struct scan *s)
+{
+	struct rbuf *b;
+	int r = 0;
+
+	RB_FOREACH(b, jnl_rbuf_tree, &s->bufs)
+		if (!r && !b->base_error)
+			r = rbuf_to_cache(s, b);
+	return r;
+}
+
+static int bufs_to_place(struct scan *s)
+{
+	struct blk_batch batch;
+	struct rbuf *b;
+	int r;
+
+	blk_batch_init(&batch, s->j->dev);
+	RB_FOREACH(b, jnl_rbuf_tree, &s->bufs) {
+		if (b->base_error)
+			continue;
+		b->iov = (struct iovec){ b->data, rbuf_len(b) };
+		b->io = (struct blk_io){ .op = BLK_WRITE, .sector = b->addr,
+			.kind = b->kind == FMT_KIND_DATA ? BLK_DATA : BLK_META,
+			.nr = fmt_kind_sectors(b->kind), .iov = &b->iov, .nr_iov = 1,
+			.done = base_done };
+		blk_batch_add(&batch, &b->io);
+	}
+	r = blk_batch_fini(&batch);
+	return r ? r : blk_flush(s->j->dev);
+}
+
 static int write_back(struct scan *s)
 {
 	struct rbuf *b;
 	int r = rintents_settle(s);
 
+	RB_FOREACH(b, jnl_rbuf_tree, &s->bufs)
+		r = r ? r : rbuf_accept(s, b);
 	if (r)
 		return r;
-	RB_FOREACH(b, jnl_rbuf_tree, &s->bufs) {
-		r = rbuf_accept(s, b);
-		if (r)
-			return r;
-	}
-	RB_FOREACH(b, jnl_rbuf_tree, &s->bufs) {
-		if (s->j->cfg.readonly)
-			r = rbuf_to_cache(s, b);
-		else
-			r = blk_write(s->j->dev, b->addr, b->data, fmt_kind_sectors(b->kind),
-				      b->kind == FMT_KIND_DATA ? BLK_DATA : BLK_META);
-		if (r)
-			return r;
-	}
-	return s->j->cfg.readonly ? 0 : blk_flush(s->j->dev);
+	if (s->j->cfg.readonly)
+		return bufs_to_cache(s);
+	if (!s->cut && !s->was_left && jnl_omitted != JNL_OMIT_RECOVERING)
+		r = jnl_log_write_head(s->j, LOG_RECOVERING);
+	return r ? r : bufs_to_place(s);
 }
 
 static void scan_fini(struct scan *s)
@@ -465,8 +568,10 @@ static int judge_end(struct scan *s, const struct log_end *end, bool suspect)
 	int r = log_look_beyond(s->dev, s->geo, s->epoch, end, suspect ? UINT64_MAX : LOOK_NR,
 				&newest);
 
-	if (r <= 0)
-		return r;
+	s->cut = r > 0;
+	s->lenient = s->cut || s->j->cfg.cut_log;
+	if (r <= 0 || s->j->cfg.cut_log)
+		return MIN(r, 0);
 	s->rec->lost_first = end->seq;
 	s->rec->lost_newest = newest;
 	s->j->cfg.readonly = true;
@@ -507,12 +612,16 @@ int jnl_recover(struct jnl *j, const struct fmt_jnl_head *head, struct jnl_recov
 	TAILQ_INIT(&s.intents);
 	r = scan_all(&s, head, pass_revokes);
 	end = scan_end(&s);
-	if (!r && !j->cfg.cut_log)
+	if (!r)
 		r = judge_end(&s, &end, suspect);
+	s.again = get32(head->recovering) && !s.cut;
+	s.end_seq = end.seq;
 	if (!r)
 		r = scan_all(&s, head, pass_apply);
 	if (!r)
 		r = write_back(&s);
+	/* Numbers that are in place are not given again. */
+	end.seq = MAX(end.seq, s.newest_gen + 1);
 	if (!r)
 		*out = end;
 	scan_fini(&s);

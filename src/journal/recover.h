@@ -9,11 +9,15 @@
 /* A buffer, or a sector of file data, as the log leaves it. */
 struct rbuf {
 	RB_ENTRY(rbuf) node;
+	STAILQ_ENTRY(rbuf) fresh_link;
 	u64 addr;
 	enum fmt_kind kind;
 	u64 seq;                       /* newest transaction applied */
-	int base_error;                /* the base was unusable and no whole image came yet */
+	int base_error;                /* what is in place is not good, and nothing mended it yet */
+	bool newer;                    /* what is in place is newer than the rest of the log */
 	u8 *data;
+	struct blk_io io;              /* of what is in place */
+	struct iovec iov;
 };
 RB_HEAD(jnl_rbuf_tree, rbuf);
 
@@ -47,10 +51,17 @@ struct scan {
 	u64 txn_max;                   /* bytes allocated */
 	enum why why;                  /* what the last one is not a transaction for */
 	struct jnl_rbuf_tree bufs;
+	STAILQ_HEAD(, rbuf) fresh;     /* of this transaction: what is in place is being read */
 	u64 buf_bytes;                 /* of bufs; see recover.c, rule 5 */
 	struct jnl_rrev_tree revokes;
 	struct rintents intents;
 	struct jnl_recovery *rec;
+	bool again;                     /* a recovery was under way when the power went */
+	bool cut;                       /* the log is damaged, and ends too early: rule 8 */
+	bool lenient;                   /* a buffer that is damaged is left as it is... */
+	bool was_left;                  /* ...and one was */
+	u64 end_seq;                    /* the first transaction that is not there */
+	u64 newest_gen;                 /* of what is in place and newer */
 };
 
 struct rbuf *rbuf_find(struct scan *s, u64 addr);

@@ -20,8 +20,8 @@ static void view_start(struct view *v)
 	v->nr = v->nr_edit = v->nr_hook = 0;
 	STAILQ_INIT(&v->revokes);
 	STAILQ_INIT(&v->busy);
-	v->has_busy = v->want = v->no_memory = false;
-	v->want_room = v->more_log = v->keep = 0;
+	v->has_busy = v->want = v->want_room = v->no_memory = false;
+	v->more_log = v->keep = 0;
 }
 
 /* Forget everything this attempt did. */
@@ -88,7 +88,7 @@ static int view_bring(struct view *v)
 	if (v->want_room && v->reserved)
 		return jnl_commit_running(v->j);
 	if (v->want_room)
-		return jnl_make_room(v->j, v->want_room, v->keep);
+		return jnl_make_room(v->j, &v->need);
 	ASSERT(v->want);
 	if (v->want_new) {
 		r = buf_grab(v->j, v->want_addr, v->want_kind, 0, &f);

@@ -57,7 +57,8 @@ struct view {
 	enum fmt_kind want_kind;
 	bool want_new, want;
 	bool reserved;             /* jnl_run_reserved() */
-	u64 want_room;             /* bytes in the log */
+	bool want_room;            /* for `need` */
+	struct jnl_need need;
 };
 
 /* view.c */

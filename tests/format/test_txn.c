@@ -49,6 +49,7 @@ static void setup(void)
 	add_rec(FMT_REC_INTENT, 0, 0, 12, 3, 6000);
 	add_rec(FMT_REC_INTENT_END, 0, 0, 0, 0, 0);
 	add_rec(FMT_REC_DATA, 0, 0, SECTOR_SIZE, 1, 7000);
+	add_rec(FMT_REC_SUM, FMT_KIND_NODE, 0, 0, 0, 8000);
 	t->len = put64(ALIGN_UP(used, (u64)SECTOR_SIZE));
 	fmt_txn_seal(buf);
 }
@@ -82,7 +83,7 @@ START_TEST(every_type_of_record_comes_back_in_order)
 			ck_assert_uint_eq(*(const u8 *)payload, type);
 		type++;
 	}
-	ck_assert_uint_eq(type, FMT_REC_DATA + 1);
+	ck_assert_uint_eq(type, FMT_REC_SUM + 1);
 	ck_assert_int_eq(fmt_rec_next(buf, &pos, &r, &payload), 0);
 }
 END_TEST
@@ -146,7 +147,9 @@ START_TEST(records_that_reach_outside_their_buffer_are_rejected)
 	ck_assert_int_eq(sealed_with(FMT_REC_INTENT, 0, 0, 8, 3), WHY_JNL_REC_INTENT);
 	ck_assert_int_eq(sealed_with(FMT_REC_DATA, 0, 0, 4096, 2), WHY_JNL_REC_DATA);
 	ck_assert_int_eq(sealed_with(0, 0, 0, 0, 0), WHY_JNL_REC_TYPE);
-	ck_assert_int_eq(sealed_with(8, 0, 0, 0, 0), WHY_JNL_REC_TYPE);
+	ck_assert_int_eq(sealed_with(FMT_REC_SUM, FMT_KIND_JNL, 0, 0, 0), WHY_JNL_REC_SUM);
+	ck_assert_int_eq(sealed_with(FMT_REC_SUM, FMT_KIND_NODE, 0, 8, 0), WHY_JNL_REC_SUM);
+	ck_assert_int_eq(sealed_with(9, 0, 0, 0, 0), WHY_JNL_REC_TYPE);
 }
 END_TEST
 

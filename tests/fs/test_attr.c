@@ -323,6 +323,26 @@ START_TEST(times_of_contents_are_left_to_a_kernel_that_stamps_them)
 }
 END_TEST
 
+/* After an unlink or a rename it hands over what was stamped in the same tick. */
+START_TEST(times_handed_over_unchanged_are_nothing_to_store)
+{
+	struct fs_attr times = { .valid = FS_ATTR_MTIME | FS_ATTR_CTIME };
+
+	begin();
+	b.fs->opts.kernel_times = true;
+	OK(fs_fsync(f, false));
+	ck_assert(inode_is_idle(f));
+	times.mtime = now_stat().st_mtim;
+	times.ctime = now_stat().st_ctim;
+	OK(fs_setattr(f, &times));
+	ck_assert(inode_is_idle(f));
+	times.mtime.tv_sec -= 10;
+	OK(fs_setattr(f, &times));
+	ck_assert(!inode_is_idle(f));
+	end();
+}
+END_TEST
+
 /* What the kernel sends of the same tick is then not older than what is stored. */
 START_TEST(a_stamp_is_not_later_than_the_clock_of_the_kernel)
 {
@@ -347,6 +367,7 @@ int main(void)
 	Suite *s = suite_create("attr");
 
 	check_add(s, what_setattr_sets_survives_a_remount);
+	check_add(s, times_handed_over_unchanged_are_nothing_to_store);
 	check_add(s, fsync_makes_attributes_durable);
 	check_add(s, fdatasync_does_not_write_times);
 	check_add(s, a_tick_stores_what_changed);

@@ -24,7 +24,7 @@ static u32 add_record(u8 *at, u32 room, struct fuzz_input *in)
 	u8 how = (u8)fuzz_take(in, 1), where = (u8)fuzz_take(in, 1);
 	u32 len = (u32)fuzz_take(in, 1);
 	struct fmt_rec r = {
-		.type = put16(how % 9), .kind = put16((u16)(how / 9 % 8)),
+		.type = put16(how % 10), .kind = put16((u16)(how / 10 % 8)),
 		.off = put32((u32)fuzz_take(in, 2)), .count = put32((u32)fuzz_take(in, 1)),
 		.addr = put64(where < 200 ? known[where % ARRAY_LEN(known)] : fuzz_take(in, 8)),
 		.arg = put64(fuzz_take(in, 1)),

@@ -154,15 +154,49 @@ START_TEST(leaving_out_the_revoke_is_seen)
 }
 END_TEST
 
-START_TEST(leaving_out_whole_images_is_seen)
+START_TEST(leaving_out_what_a_new_buffer_holds_is_seen)
 {
 	omission_is_seen(JNL_OMIT_WHOLE);
 }
 END_TEST
 
-START_TEST(a_crash_during_recovery_is_a_crash_like_any_other)
+START_TEST(leaving_out_sums_before_a_checkpoint_writes_is_seen)
 {
-	struct sim_cutter *c, *c2;
+	omission_is_seen(JNL_OMIT_SUM);
+}
+END_TEST
+
+/* Where the power goes twice: after so many events, and after so many of the recovery. */
+struct twice {
+	size_t events, recovery;
+	const char *wrong;
+};
+
+/* Every crash of the recovery of img, which is w after t->events. False: t->wrong is. */
+static bool recovery_cuts(const struct world *w, struct blk_dev *img, struct twice *t)
+{
+	struct sim_cutter *c;
+
+	ck_assert_int_eq(sim_cutter_new(img, &c), 0);
+	for (size_t k = 0; !t->wrong && k <= sim_nr_events(img); k++) {
+		struct sim_spec cut = { .events = k, .cut = SIM_RANDOM, .seed = t->events + k,
+					.tear = 512 };
+		struct blk_dev *again;
+
+		ck_assert_int_eq(sim_image(c, &cut, false, &again), 0);
+		t->recovery = k;
+		t->wrong = bank_verify(w->bank, again, t->events);
+		blk_close(again);
+	}
+	sim_cutter_free(c);
+	return !t->wrong;
+}
+
+/* what: left out in the recovery that the power ends. */
+static bool crash_twice(enum jnl_omit what, struct twice *t)
+{
+	struct sim_cutter *c;
+	bool good = true;
 	struct world w;
 	size_t end;
 
@@ -170,30 +204,38 @@ START_TEST(a_crash_during_recovery_is_a_crash_like_any_other)
 	world_make(&w, 7, 300);
 	ck_assert_int_eq(sim_cutter_new(w.dev, &c), 0);
 	end = sim_nr_events(w.dev);
-	for (size_t n = end / 2; n <= end; n += 17) {
+	for (size_t n = end / 2; good && n <= end; n += 17) {
 		struct sim_spec first = { .events = n, .cut = SIM_RANDOM, .seed = n };
 		struct blk_dev *img;
 
+		*t = (struct twice){ .events = n };
 		ck_assert_int_eq(sim_image(c, &first, true, &img), 0);
+		jnl_omit(what);
 		ck_assert_msg(!bank_verify(w.bank, img, n), "first recovery, event %zu", n);
-		ck_assert_int_eq(sim_cutter_new(img, &c2), 0);
-		for (size_t k = 0; k <= sim_nr_events(img); k++) {
-			struct sim_spec second = { .events = k, .cut = SIM_RANDOM, .seed = n + k,
-				.tear = 512 };
-			struct blk_dev *img2;
-			const char *wrong;
-
-			ck_assert_int_eq(sim_image(c2, &second, false, &img2), 0);
-			wrong = bank_verify(w.bank, img2, n);
-			ck_assert_msg(!wrong, "%s: event %zu, then %zu", wrong, n, k);
-			blk_close(img2);
-		}
-		sim_cutter_free(c2);
+		jnl_omit(JNL_OMIT_NONE);
+		good = recovery_cuts(&w, img, t);
 		blk_close(img);
 	}
 	sim_cutter_free(c);
 	world_free(&w);
 	cache_fini();
+	return good;
+}
+
+START_TEST(a_crash_during_recovery_is_a_crash_like_any_other)
+{
+	struct twice t;
+	bool good = crash_twice(JNL_OMIT_NONE, &t);
+
+	ck_assert_msg(good, "%s: event %zu, then %zu", t.wrong, t.events, t.recovery);
+}
+END_TEST
+
+START_TEST(leaving_out_that_a_recovery_is_under_way_is_seen)
+{
+	struct twice t;
+
+	ck_assert(!crash_twice(JNL_OMIT_RECOVERING, &t));
 }
 END_TEST
 
@@ -205,7 +247,9 @@ int main(void)
 	check_add_slow(s, leaving_out_the_flush_of_a_commit_is_seen, 120);
 	check_add_slow(s, leaving_out_the_busy_rule_is_seen, 120);
 	check_add_slow(s, leaving_out_the_revoke_is_seen, 120);
-	check_add_slow(s, leaving_out_whole_images_is_seen, 120);
+	check_add_slow(s, leaving_out_what_a_new_buffer_holds_is_seen, 120);
+	check_add_slow(s, leaving_out_sums_before_a_checkpoint_writes_is_seen, 120);
 	check_add_slow(s, a_crash_during_recovery_is_a_crash_like_any_other, 120);
+	check_add_slow(s, leaving_out_that_a_recovery_is_under_way_is_seen, 120);
 	return check_main(s);
 }

@@ -294,6 +294,165 @@ START_TEST(a_log_header_that_could_not_be_written_is_tried_again_in_its_place)
 }
 END_TEST
 
+/* ---- what is in place ---- */
+
+static u64 number_sector(void)
+{
+	return fmt_map_sector(&bank->geo, 0) + 3;
+}
+
+/* The number is 1 in place, 2 in the log. */
+static void make_base(void)
+{
+	ck_assert_int_eq(set_number(1), 0);
+	ck_assert_int_eq(jnl_checkpoint_all(bank->j), 0);
+	ck_assert_int_eq(set_number(2), 0);
+	jnl_close(bank->j, true);
+}
+
+START_TEST(a_change_after_a_checkpoint_logs_no_more_than_what_changed)
+{
+	struct fmt_txn *t = aligned_alloc(SECTOR_SIZE, SECTOR_SIZE);
+	u64 at, seq;
+
+	make_base();
+	at = logged_at(1, &seq);
+	get(at, t);
+	for (unsigned i = 0; i < 2; i++) {      /* the change, and what the checkpoint needs */
+		at += get64(t->len) / SECTOR_SIZE;
+		get(at, t);
+		ck_assert_uint_eq(get32(t->magic), FMT_TXN_MAGIC);
+		ck_assert_uint_eq(get64(t->len), SECTOR_SIZE);
+	}
+	free(t);
+	ck_assert_uint_eq(reopen(false).buffers, 1);
+	ck_assert_uint_eq(number(), 2);
+}
+END_TEST
+
+START_TEST(changes_of_a_buffer_that_is_damaged_itself_are_refused)
+{
+	struct jnl_config cfg = { .dev = dev, .geo = &bank->geo };
+	u64 told = corrupt_count(WHY_JNL_CHECKSUM);
+	struct jnl *j;
+	u32 nr;
+
+	make_base();
+	damage(number_sector(), FLIPPED);
+	ck_assert_int_eq(jnl_open(&cfg, &j, NULL), -EUCLEAN);
+	ck_assert_uint_eq(corrupt_count(WHY_JNL_CHECKSUM), told + 1);
+	/* Who repairs has the rest of the log, and finds the buffer as it is. */
+	ck_assert_uint_eq(reopen(true).transactions, 1);
+	ck_assert_int_eq(jnl_read(bank->j, body_get, &nr), -EBADMSG);
+}
+END_TEST
+
+/* As if the power had gone while the recovery wrote in place. */
+static void say_recovering(void)
+{
+	struct fmt_jnl_head *h = aligned_alloc(SECTOR_SIZE, SECTOR_SIZE);
+
+	for (u64 i = 0; i < 2; i++) {
+		get(bank->geo.jnl_sector + i, h);
+		h->recovering = put32(1);
+		fmt_hdr_seal(h, sizeof(*h), 0);
+		ck_assert_int_eq(blk_write(dev, bank->geo.jnl_sector + i, h, 1, BLK_LOG), 0);
+	}
+	free(h);
+}
+
+START_TEST(what_a_recovery_has_torn_is_no_damage_to_a_mount_or_a_check)
+{
+	u64 told = corrupt_count(WHY_JNL_CHECKSUM), seq;
+
+	make_base();
+	damage(number_sector(), FLIPPED);
+	say_recovering();
+	reopen(_i);
+	ck_assert_uint_eq(number(), 2);
+	ck_assert_uint_eq(corrupt_count(WHY_JNL_CHECKSUM), told);
+	jnl_close(bank->j, true);
+	/* With a damaged log it may be. */
+	bank_format(bank, dev, 11);
+	ck_assert_int_eq(bank_open(bank), 0);
+	make_log();
+	damage(number_sector(), FLIPPED);
+	damage(logged_at(3, &seq), FLIPPED);
+	say_recovering();
+	reopen(_i);
+	ck_assert_uint_eq(corrupt_count(WHY_JNL_CHECKSUM), told + 1);
+}
+END_TEST
+
+static int number_can_not_be_read(void *arg, const struct blk_fault *f)
+{
+	(void)arg;
+	return f->op == BLK_FAULT_READ && f->sector == number_sector() ? -EIO : 0;
+}
+
+START_TEST(what_can_not_be_read_in_place_ends_a_recovery)
+{
+	struct jnl_config cfg = { .dev = dev, .geo = &bank->geo };
+	struct jnl *j;
+
+	make_base();
+	blk_fault_set(dev, number_can_not_be_read, NULL);
+	ck_assert_int_eq(jnl_open(&cfg, &j, NULL), -EIO);
+	blk_fault_set(dev, NULL, NULL);
+	reopen(false);
+	ck_assert_uint_eq(number(), 2);
+}
+END_TEST
+
+START_TEST(what_is_in_place_and_newer_than_a_cut_log_stays)
+{
+	struct jnl_recovery rec;
+	u64 seq, was;
+
+	for (u32 i = 1; i <= LOGGED; i++)
+		ck_assert_int_eq(set_number(i), 0);
+	/* In place, and the log still has all of it: its header could not be written. */
+	refused = UINT32_MAX;
+	written = 0;
+	last_header = 0;
+	blk_fault_set(dev, no_room_for_headers, NULL);
+	ck_assert_int_eq(jnl_checkpoint_all(bank->j), -ENOSPC);
+	blk_fault_set(dev, NULL, NULL);
+	was = jnl_newest_seq(bank->j);
+	jnl_close(bank->j, true);
+	damage(logged_at(3, &seq), FLIPPED);
+	rec = reopen(true);
+	ck_assert_uint_eq(rec.transactions, 2);
+	ck_assert_uint_eq(number(), LOGGED);
+	/* A number that the place has seen is not given again. */
+	ck_assert_uint_ge(jnl_newest_seq(bank->j), was - 1);
+	ck_assert_int_eq(set_number(99), 0);
+	jnl_close(bank->j, true);
+	reopen(false);
+	ck_assert_uint_eq(number(), 99);
+}
+END_TEST
+
+/* An older version would take transactions with sums for damage, and cut the log there. */
+START_TEST(a_log_that_needs_sums_is_not_for_older_versions_and_a_clean_one_is)
+{
+	struct fmt_jnl_head *h = aligned_alloc(SECTOR_SIZE, SECTOR_SIZE);
+	unsigned seen[2] = { 0 };
+
+	ck_assert_int_eq(set_number(1), 0);
+	ck_assert_int_eq(jnl_close(bank->j, false), 0);
+	for (u64 i = 0; i < 2; i++) {
+		get(bank->geo.jnl_sector + i, h);
+		seen[!!get32(h->clean)]++;
+		ck_assert_uint_eq(get16(h->hdr.version),
+				  get32(h->clean) ? FMT_VERSION : FMT_JNL_SUMS);
+	}
+	ck_assert(seen[0] == 1 && seen[1] == 1);
+	free(h);
+	reopen(false);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("damaged log");
@@ -308,6 +467,12 @@ int main(void)
 	tcase_add_test(tc, a_log_header_that_was_torn_is_no_damage);
 	tcase_add_test(tc, without_a_good_log_header_nothing_is_guessed);
 	tcase_add_test(tc, a_log_header_that_could_not_be_written_is_tried_again_in_its_place);
+	tcase_add_test(tc, a_change_after_a_checkpoint_logs_no_more_than_what_changed);
+	tcase_add_test(tc, changes_of_a_buffer_that_is_damaged_itself_are_refused);
+	tcase_add_loop_test(tc, what_a_recovery_has_torn_is_no_damage_to_a_mount_or_a_check, 0, 2);
+	tcase_add_test(tc, what_can_not_be_read_in_place_ends_a_recovery);
+	tcase_add_test(tc, what_is_in_place_and_newer_than_a_cut_log_stays);
+	tcase_add_test(tc, a_log_that_needs_sums_is_not_for_older_versions_and_a_clean_one_is);
 	suite_add_tcase(s, tc);
 	return check_main(s);
 }
