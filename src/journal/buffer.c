@@ -264,16 +264,19 @@ bool jnl_is_changed(struct jnl *j, u64 addr)
 	return changed;
 }
 
+void buf_init(struct jnl_buf *b, struct folio *f, u64 addr, enum fmt_kind kind)
+{
+	*b = (struct jnl_buf){ .folio = folio_get(f), .addr = addr, .kind = kind,
+		.len = fmt_kind_sectors(kind) * SECTOR_SIZE };
+}
+
 struct jnl_buf *buf_new(struct folio *f, u64 addr, enum fmt_kind kind)
 {
-	struct jnl_buf *b = calloc(1, sizeof(*b));
+	struct jnl_buf *b = malloc(sizeof(*b));
 
 	if (!b)
 		return NULL;
-	b->folio = folio_get(f);
-	b->addr = addr;
-	b->kind = kind;
-	b->len = fmt_kind_sectors(kind) * SECTOR_SIZE;
+	buf_init(b, f, addr, kind);
 	return b;
 }
 

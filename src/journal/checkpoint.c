@@ -238,7 +238,7 @@ static void snap_log_again(struct jnl *j, struct jnl_buf *b)
 		b->whole = true;
 		if (!j->running->opened_ns)
 			j->running->opened_ns = now_ns();
-		txn_touch(j, b);
+		txn_touch(j, b, whole.log);
 	} else {
 		snap_undo(j, b);
 	}

@@ -61,10 +61,9 @@ void txn_free(struct txn *t)
 	free(t);
 }
 
-void txn_touch(struct jnl *j, struct jnl_buf *b)
+void txn_touch(struct jnl *j, struct jnl_buf *b, u64 log_bytes)
 {
 	struct txn *t = j->running;
-	u64 bytes = image_bytes_of(b->kind, b->whole, b->chunk);
 
 	b->newest_seq = t->seq;
 	if (b->kind == FMT_KIND_DATA)
@@ -73,8 +72,8 @@ void txn_touch(struct jnl *j, struct jnl_buf *b)
 		b->running = true;
 		TAILQ_INSERT_TAIL(&t->bufs, b, run_link);
 	}
-	t->bytes += bytes - b->log_bytes;
-	b->log_bytes = bytes;
+	t->bytes += log_bytes - b->log_bytes;
+	b->log_bytes = log_bytes;
 	if (!b->dirty) {
 		b->dirty = true;
 		b->first_seq = t->seq;

@@ -62,6 +62,10 @@ static void chunks_count(const u64 *chunk, u32 *nr, u32 *runs)
 
 	*nr = *runs = 0;
 	for (u32 w = 0; w < CHUNK_WORDS; w++) {
+		if (!chunk[w]) {
+			before = 0;
+			continue;
+		}
 		*nr += (u32)__builtin_popcountll(chunk[w]);
 		*runs += (u32)__builtin_popcountll(chunk[w] & ~(chunk[w] << 1 | before));
 		before = chunk[w] >> 63;

@@ -132,6 +132,8 @@ static void jnl_free(struct jnl *j)
 	txn_free(j->running);
 	while (j->nr_spare > 0)
 		free(j->spare[--j->nr_spare]);
+	while (j->nr_spare_bufs > 0)
+		free(j->spare_buf[--j->nr_spare_bufs]);
 	cond_fini(&j->wake);
 	cond_fini(&j->cond);
 	mutex_fini(&j->lock);

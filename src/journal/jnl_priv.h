@@ -128,9 +128,10 @@ struct jnl {
 	const struct fmt_geo *geo;
 	struct mapping mapping;
 
-	struct mutex handle;            /* RANK_HANDLE: the one handle; the next two */
+	struct mutex handle;            /* RANK_HANDLE: the one handle; the next three */
 	void *spare[JNL_SPARE];         /* memory of earlier handles, NODE_SIZE each */
-	unsigned nr_spare;
+	struct jnl_buf *spare_buf[JNL_SPARE];   /* that they did not need */
+	unsigned nr_spare, nr_spare_bufs;
 	struct rwlock meta;             /* RANK_META: contents of published buffers */
 	struct mutex lock;              /* RANK_JNL: everything below */
 	struct cond cond;               /* a commit or a checkpoint ended */
@@ -189,6 +190,8 @@ int buf_load(struct jnl *j, u64 addr, enum fmt_kind kind, struct folio **out, en
 /* The folio without contents (for a buffer that is about to be created). */
 int buf_grab(struct jnl *j, u64 addr, enum fmt_kind kind, unsigned flags, struct folio **out);
 struct jnl_buf *buf_new(struct folio *f, u64 addr, enum fmt_kind kind);
+/* The same in memory that there is. */
+void buf_init(struct jnl_buf *b, struct folio *f, u64 addr, enum fmt_kind kind);
 void buf_free(struct jnl_buf *b);
 /* Detach from the folio and free; all lists left already. j->lock held. */
 void buf_detach(struct jnl *j, struct jnl_buf *b);
@@ -205,8 +208,8 @@ void busy_release(struct jnl *j, struct busy_list *list);
 /* ---- commit.c ---- */
 struct txn *txn_new(u64 seq);
 void txn_free(struct txn *t);
-/* j->lock held. Account a change of b, which is in b->chunk and b->whole by now. */
-void txn_touch(struct jnl *j, struct jnl_buf *b);
+/* j->lock held. Account a change of b, which makes it so long in the log (image_bytes_of). */
+void txn_touch(struct jnl *j, struct jnl_buf *b, u64 log_bytes);
 int jnl_commit_running(struct jnl *j);   /* commit whatever runs */
 void jnl_fail(struct jnl *j, int error, const char *what);
 /*

@@ -89,7 +89,7 @@ static void publish_entry(struct jnl *j, struct entry *e)
 	for (u32 w = 0; w < CHUNK_WORDS && e->old; w++)
 		b->chunk[w] |= e->diff[w];
 	b->whole |= e->whole;
-	txn_touch(j, b);
+	txn_touch(j, b, e->log_bytes);
 }
 
 static void publish_forget(struct jnl *j, const struct revoke *r)
@@ -109,30 +109,30 @@ static void publish_forget(struct jnl *j, const struct revoke *r)
 		folio_put(f);
 }
 
-/* What a changed entry adds to the transaction. */
+/* What a changed entry will be in the log, with what others changed of it. */
 static u64 entry_log_bytes(const struct entry *e, const struct jnl_buf *b)
 {
 	u64 chunk[CHUNK_WORDS];
 
 	for (u32 w = 0; w < CHUNK_WORDS; w++)
 		chunk[w] = e->diff[w] | (b ? b->chunk[w] : 0);
-	return image_bytes_of(e->kind, e->copy || e->whole || (b && b->whole), chunk) -
-	       (b ? b->log_bytes : 0);
+	return image_bytes_of(e->kind, e->copy || e->whole || (b && b->whole), chunk);
 }
 
 /* What publishing this view takes. j->lock held. */
-static struct jnl_need view_need(const struct view *v)
+static struct jnl_need view_need(struct view *v)
 {
 	struct jnl_need need = { .log = v->more_log, .keep = v->keep };
 	const struct revoke *r;
 
 	for (unsigned i = 0; i < v->nr; i++) {
-		const struct entry *e = &v->entry[i];
+		struct entry *e = &v->entry[i];
 		const struct jnl_buf *b = e->folio->priv;
 
 		if (!e->changed)
 			continue;
-		need.log += entry_log_bytes(e, b);
+		e->log_bytes = entry_log_bytes(e, b);
+		need.log += e->log_bytes - (b ? b->log_bytes : 0);
 		need.memory += b ? 0 : view_entry_len(e);
 	}
 	STAILQ_FOREACH(r, &v->revokes, link)

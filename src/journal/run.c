@@ -49,8 +49,10 @@ static void view_fini(struct view *v)
 		if (v->held[i].folio)
 			folio_put(v->held[i].folio);
 	free(v->held);
-	free(v->entry);
-	free(v->hook);
+	if (v->entry != v->few_entries)
+		free(v->entry);
+	if (v->hook != v->few_hooks)
+		free(v->hook);
 }
 
 static int view_hold(struct view *v, u64 addr, struct folio *f, int error, enum why why)
@@ -62,7 +64,7 @@ static int view_hold(struct view *v, u64 addr, struct folio *f, int error, enum 
 		if (h->folio)
 			folio_put(h->folio);
 	} else {
-		r = view_grow((void **)&v->held, &v->max_held, v->nr_held, sizeof(*v->held));
+		r = view_grow((void **)&v->held, NULL, &v->max_held, v->nr_held, sizeof(*v->held));
 		if (r) {
 			if (f)
 				folio_put(f);
@@ -106,9 +108,10 @@ static int view_bring(struct view *v)
 
 int jnl_read(struct jnl *j, jnl_body body, void *arg)
 {
-	struct view v = { .j = j };
+	struct view v;
 	int r;
 
+	view_init(&v, j, false);
 	for (unsigned tries = 0;; tries++) {
 		ASSERT(tries < RUN_TRIES_MAX);
 		view_start(&v);
@@ -173,9 +176,11 @@ static int run_once(struct view *v, unsigned credits, jnl_body body, void *arg, 
 
 static int run(struct jnl *j, bool reserved, unsigned credits, jnl_body body, void *arg, u64 *seq)
 {
-	struct view v = { .j = j, .write = true, .reserved = reserved };
+	struct view v;
 	int r;
 
+	view_init(&v, j, true);
+	v.reserved = reserved;
 	ASSERT(credits <= JNL_CREDITS_MAX);
 	for (unsigned tries = 0;; tries++) {
 		ASSERT(tries < RUN_TRIES_MAX);

@@ -15,16 +15,28 @@
 #include <stdlib.h>
 #include <string.h>
 
-int view_grow(void **array, unsigned *max, unsigned nr, size_t size)
+void view_init(struct view *v, struct jnl *j, bool write)
+{
+	memset(v, 0, offsetof(struct view, few_entries));
+	v->j = j;
+	v->write = write;
+	v->entry = v->few_entries;
+	v->hook = v->few_hooks;
+	v->max = v->max_hook = VIEW_FEW;
+}
+
+int view_grow(void **array, const void *few, unsigned *max, unsigned nr, size_t size)
 {
 	unsigned n = *max ? *max * 2 : 32;
 	void *p;
 
 	if (nr < *max)
 		return 0;
-	p = realloc(*array, n * size);
+	p = *array == few ? malloc(n * size) : realloc(*array, n * size);
 	if (!p)
 		return -ENOMEM;
+	if (few && *array == few)
+		memcpy(p, few, nr * size);
 	*array = p;
 	*max = n;
 	return 0;
@@ -65,7 +77,7 @@ static int view_want(struct view *v, u64 addr, enum fmt_kind kind, bool fresh)
 static int view_enter(struct view *v, u64 addr, enum fmt_kind kind, struct folio *f,
 		      struct entry **out)
 {
-	int r = view_grow((void **)&v->entry, &v->max, v->nr, sizeof(*v->entry));
+	int r = view_grow((void **)&v->entry, v->few_entries, &v->max, v->nr, sizeof(*v->entry));
 
 	if (r) {
 		folio_put(f);
@@ -164,11 +176,32 @@ static void view_spare_give(struct jnl *j, void *mem)
 		free(mem);
 }
 
+static struct jnl_buf *view_spare_buf(struct jnl *j, const struct entry *e)
+{
+	struct jnl_buf *b;
+
+	if (j->nr_spare_bufs == 0)
+		return buf_new(e->folio, e->addr, e->kind);
+	b = j->spare_buf[--j->nr_spare_bufs];
+	buf_init(b, e->folio, e->addr, e->kind);
+	return b;
+}
+
+static void view_spare_buf_give(struct jnl *j, struct jnl_buf *b)
+{
+	if (!b || j->nr_spare_bufs == ARRAY_LEN(j->spare_buf)) {
+		buf_free(b);
+		return;
+	}
+	folio_put(b->folio);
+	j->spare_buf[j->nr_spare_bufs++] = b;
+}
+
 /* *mem, for the contents, and what publishing the entry will need. */
 static int entry_prepare(struct view *v, struct entry *e, void **mem)
 {
 	if (!e->buf)
-		e->buf = buf_new(e->folio, e->addr, e->kind);
+		e->buf = view_spare_buf(v->j, e);
 	if (e->buf)
 		*mem = view_spare_take(v->j);
 	if (!e->buf || !*mem)
@@ -417,13 +450,12 @@ bool view_next_busy(struct view *v, u64 sector, u64 end, u64 *busy_start, u64 *b
 
 int view_on_publish(struct view *v, void (*fn)(void *arg, u64 seq), void *arg)
 {
-	struct hook *h = realloc(v->hook, (v->nr_hook + 1) * sizeof(*h));
+	int r = view_grow((void **)&v->hook, v->few_hooks, &v->max_hook, v->nr_hook,
+			  sizeof(*v->hook));
 
-	if (!h)
-		return -ENOMEM;
-	v->hook = h;
-	h[v->nr_hook++] = (struct hook){ fn, arg };
-	return 0;
+	if (!r)
+		v->hook[v->nr_hook++] = (struct hook){ fn, arg };
+	return r;
 }
 
 const struct fmt_geo *view_geo(struct view *v)
@@ -462,6 +494,8 @@ void view_give_spare(struct view *v)
 
 		view_spare_give(v->j, e->copy);
 		view_spare_give(v->j, e->old);
+		view_spare_buf_give(v->j, e->buf);
 		e->copy = e->old = NULL;
+		e->buf = NULL;
 	}
 }

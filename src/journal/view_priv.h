@@ -16,6 +16,7 @@ struct entry {
 	bool changed;              /* publish(): differs from what it was */
 	u64 touched[CHUNK_WORDS];  /* chunks that are saved in `old` */
 	u64 diff[CHUNK_WORDS];     /* publish(): chunks that differ */
+	u64 log_bytes;             /* publish(): what the buffer will be in the log */
 	struct folio *folio;       /* with a reference */
 	void *copy;                /* view_new: what it will hold, or NULL */
 	void *old;                 /* being changed: what touched chunks held, at their offsets */
@@ -35,6 +36,8 @@ struct held {
 	struct folio *folio;
 };
 
+#define VIEW_FEW 12u
+
 struct view {
 	struct jnl *j;
 	u64 run;                   /* of this attempt */
@@ -44,7 +47,7 @@ struct view {
 	unsigned nr, max;
 	unsigned nr_edit;
 	struct hook *hook;
-	unsigned nr_hook;
+	unsigned nr_hook, max_hook;
 	struct revokes revokes;
 	struct busy_list busy;
 	bool has_busy;
@@ -59,11 +62,15 @@ struct view {
 	bool reserved;             /* jnl_run_reserved() */
 	bool want_room;            /* for `need` */
 	struct jnl_need need;
+	/* where entry and hook begin: most runs need no more. Not initialised. */
+	struct entry few_entries[VIEW_FEW];
+	struct hook few_hooks[VIEW_FEW];
 };
 
 /* view.c */
-/* One more element of *array, which has nr of *max. */
-int view_grow(void **array, unsigned *max, unsigned nr, size_t size);
+void view_init(struct view *v, struct jnl *j, bool write);
+/* Room for one more element in *array, which has nr of *max and may begin as `few`. */
+int view_grow(void **array, const void *few, unsigned *max, unsigned nr, size_t size);
 struct held *view_held_find(struct view *v, u64 addr);
 u32 view_entry_len(const struct entry *e);
 void view_entry_fini(struct entry *e);
