@@ -46,7 +46,7 @@ int reader_jnl_head(struct blk_dev *dev, const struct fmt_geo *geo, struct fmt_j
 static int own_cache(struct reader *r)
 {
 	struct cache_config cfg = {
-		.bytes = READER_CACHE_MIN + r->geo->jnl_nr * SECTOR_SIZE * 2,
+		.bytes = READER_CACHE_MIN + r->geo->jnl_nr * SECTOR_SIZE * JNL_RECOVERY_RINGS,
 		.max_order = 0xff,
 	};
 	int err;

@@ -143,7 +143,7 @@ struct fs {
 	struct cond table_cond;     /* an inode is loaded, or gone */
 	struct inode **table;
 	u32 table_size, nr_inodes, nr_unused;
-	u32 evict_pause;            /* puts that evict nothing */
+	u32 evict_pause;            /* looks for something to evict that are left out */
 	/* what inodes that left memory had not made durable (itable.c, rule 6) */
 	struct evicted { u64 sync_seq, ticket, failures; } evicted;
 	TAILQ_HEAD(, inode) unused;

@@ -6,7 +6,8 @@
  * 2. The log holds every byte that differs between the last good version in place and the copy
  *    (the tail covers both), so a torn write is mended by replaying over what it left, whatever
  *    sectors of old and new that is. That nothing else is wrong with it shows the sum of the
- *    buffer at the end of the transaction in which the copy was taken, which that one carries.
+ *    buffer at the end of the transaction in which the copy was taken, which that one carries. One
+ *    that was not changed since (its write failed) has its sum in the log already.
  * 3. The tail moves only after the writes in place are flushed, once for all batches, and ring
  *    space before it is used again only after the header that says so is flushed.
  * 4. Buffers leave in order of the oldest transaction they need, so every batch moves the tail.
@@ -41,7 +42,9 @@ struct snap {
 	struct jnl_bufs bufs;          /* by snap_link */
 	unsigned nr;
 	u64 bytes;                     /* written in this round */
-	u64 newest;                    /* transaction with the sums: durable first */
+	u64 newest;                    /* transaction that must be durable first */
+	unsigned nr_sums;              /* of buffers that the running transaction gets */
+	bool no_sums;                  /* the log has no room for more of them */
 	int kept_error;                /* rule 6: some are not in their place */
 	struct blk_io *io;
 	struct iovec *iov;
@@ -64,6 +67,7 @@ static void snap_take(struct jnl *j, struct snap *s, struct jnl_buf *b, u64 at)
 		.nr = b->len / SECTOR_SIZE, .iov = &s->iov[s->nr], .nr_iov = 1 };
 	s->nr++;
 	b->snap_seq = b->newest_seq;
+	s->newest = MAX(s->newest, b->newest_seq);
 	if (!j->snap_first)
 		j->snap_first = b->first_seq;
 	TAILQ_REMOVE(&j->dirty, b, dirty_link);
@@ -72,42 +76,50 @@ static void snap_take(struct jnl *j, struct snap *s, struct jnl_buf *b, u64 at)
 	b->snapped = true;
 }
 
-/* Rule 2: the running transaction will have the sums, and must be durable. */
+/* Rule 2. */
+static bool needs_sum(const struct jnl_buf *b)
+{
+	return b->kind != FMT_KIND_DATA && !b->summed;
+}
+
+/* The running transaction will have the sums, and must be durable. */
 static void snap_ask_sums(struct jnl *j, struct snap *s)
 {
 	struct txn *t = j->running;
 
-	t->bytes += s->nr * sizeof(struct fmt_rec);
-	if (!t->opened_ns)
-		t->opened_ns = now_ns();
+	t->bytes += s->nr_sums * sizeof(struct fmt_rec);
+	txn_open(j);
 	s->newest = t->seq;
 	j->unsummed = &s->bufs;
 }
 
-/* -ENOSPC: the log has no room for sums, which is kept for them (jnl_limits). */
-static int snap_begin(struct jnl *j, struct snap *s)
+/* Its batch may end where the log has no more room for sums. */
+static void snap_begin(struct jnl *j, struct snap *s)
 {
 	struct jnl_buf *b;
 	u64 at = 0, most;
-	int r;
 
-	s->nr = 0;
+	s->nr = s->nr_sums = 0;
+	s->newest = 0;
 	TAILQ_INIT(&s->bufs);
 	rwlock_rdlock(&j->meta);
 	mutex_lock(&j->lock);
 	j->snap_first = 0;
-	most = MIN((u64)batch_max, jnl_log_sums(j));
-	while ((b = TAILQ_FIRST(&j->dirty)) && s->nr < most && at + b->len <= SNAP_BYTES) {
+	most = jnl_log_sums(j);
+	while ((b = TAILQ_FIRST(&j->dirty)) && s->nr < batch_max && at + b->len <= SNAP_BYTES) {
+		s->no_sums = needs_sum(b) && s->nr_sums == most;
+		if (s->no_sums)
+			break;
+		b->wants_sum = needs_sum(b);
+		s->nr_sums += b->wants_sum;
 		snap_take(j, s, b, at);
 		at += b->len;
 	}
-	if (s->nr)
+	if (s->nr_sums)
 		snap_ask_sums(j, s);
-	r = s->nr || TAILQ_EMPTY(&j->dirty) ? 0 : -ENOSPC;
 	mutex_unlock(&j->lock);
 	rwlock_unlock(&j->meta);
 	s->bytes += at;
-	return r;
 }
 
 /* ---- writing them ---- */
@@ -204,6 +216,12 @@ static int snap_write(struct jnl *j, struct snap *s)
 
 /* ---- finishing ---- */
 
+/* Of two transactions the older one; 0 is none. */
+static u64 older(u64 a, u64 b)
+{
+	return a && (!b || a < b) ? a : b;
+}
+
 static void snap_done(struct jnl *j, struct jnl_buf *b)
 {
 	b->snapped = false;
@@ -226,19 +244,24 @@ static void snap_undo(struct jnl *j, struct jnl_buf *b)
 	TAILQ_INSERT_HEAD(&j->dirty, b, dirty_link);
 }
 
-/* Rule 6. */
+/*
+ * Rule 6: all of it, whatever a handle has changed since, for its place has not even what was
+ * before. Until that is durable the tail stays (rule 8).
+ */
 static void snap_log_again(struct jnl *j, struct jnl_buf *b)
 {
-	const struct jnl_need whole = { .log = image_bytes_of(b->kind, true, b->chunk) };
+	u64 bytes = image_bytes_of(b->kind, true, b->chunk);
+	const struct jnl_need more = { .log = bytes - b->log_bytes };
+	struct txn *t = j->running;
 
-	if (b->forgotten || b->dirty) {
+	if (b->forgotten) {
 		snap_done(j, b);
-	} else if (jnl_log_has_room(j, &whole, false)) {
+	} else if (jnl_log_has_room(j, &more, false)) {
 		b->snapped = false;
 		b->whole = true;
-		if (!j->running->opened_ns)
-			j->running->opened_ns = now_ns();
-		txn_touch(j, b, whole.log);
+		txn_open(j);
+		txn_touch(j, b, bytes);
+		t->given_up = older(t->given_up, j->snap_first);
 	} else {
 		snap_undo(j, b);
 	}
@@ -259,6 +282,9 @@ static void snap_end(struct jnl *j, struct snap *s, int error)
 			snap_done(j, b);
 	}
 	j->snap_first = 0;
+	/* No transaction has taken them. */
+	if (j->unsummed)
+		j->running->bytes -= s->nr_sums * sizeof(struct fmt_rec);
 	j->unsummed = NULL;
 	mutex_unlock(&j->lock);
 	for (unsigned i = 0; i < s->nr && !error; i++)
@@ -290,10 +316,11 @@ static void snap_free(struct snap *s)
 static int checkpoint_batch(struct jnl *j, struct snap *s)
 {
 	bool early = jnl_omitted == JNL_OMIT_CHECKPOINT_COMMIT;
-	int r = snap_begin(j, s);
+	int r;
 
-	if (r || !s->nr)
-		return r;
+	snap_begin(j, s);
+	if (!s->nr)
+		return 0;
 	r = early ? snap_write(j, s) : 0;
 	if (!r)
 		r = jnl_commit(j, s->newest);
@@ -304,12 +331,6 @@ static int checkpoint_batch(struct jnl *j, struct snap *s)
 }
 
 /* ---- the tail ---- */
-
-/* Of two transactions the older one; 0 is none. */
-static u64 older(u64 a, u64 b)
-{
-	return a && (!b || a < b) ? a : b;
-}
 
 /* j->lock held. Rule 8: the oldest transaction that is needed; 0 = none. */
 static u64 first_given_up(const struct jnl *j)
@@ -445,7 +466,7 @@ static int checkpoint_rounds(struct jnl *j, struct snap *s, u64 max_used, u64 ma
 	int r = commit_given_up(j), flushed;
 
 	/* Not more than recovery has memory for: who needs more room comes again. */
-	while (!r && !s->kept_error && s->bytes < j->ring_nr * SECTOR_SIZE &&
+	while (!r && !s->kept_error && !s->no_sums && s->bytes < j->ring_nr * SECTOR_SIZE &&
 	       !checkpoint_enough(j, max_used, max_dirty))
 		r = checkpoint_batch(j, s);
 	/* Also when it ended early: earlier batches count as written when the tail moves next. */
@@ -458,7 +479,9 @@ static int checkpoint_rounds(struct jnl *j, struct snap *s, u64 max_used, u64 ma
 		r = jnl_commit_running(j);
 	if (!r)
 		r = carry_intents(j);
-	return r ? r : tail_move(j);
+	if (!r)
+		r = tail_move(j);
+	return !r && s->no_sums && !s->bytes ? -ENOSPC : r;
 }
 
 /* What could not be written to its place stays in the log and is tried again. */

@@ -61,11 +61,21 @@ void txn_free(struct txn *t)
 	free(t);
 }
 
+void txn_open(struct jnl *j)
+{
+	if (j->running->opened_ns)
+		return;
+	j->running->opened_ns = now_ns();
+	if (j->thread_idle)
+		cond_signal(&j->wake);
+}
+
 void txn_touch(struct jnl *j, struct jnl_buf *b, u64 log_bytes)
 {
 	struct txn *t = j->running;
 
 	b->newest_seq = t->seq;
+	b->summed = false;
 	if (b->kind == FMT_KIND_DATA)
 		j->data_seq = t->seq;
 	if (!b->running) {

@@ -5,7 +5,8 @@
  *    contents; whole when it is new, when that is asked for, or when that is shorter.
  * 2. Buffers that a checkpoint is about to write in place get the sum of what they are after this
  *    transaction (checkpoint.c, rule 2).
- * 3. How long the image will be is known before: what is added to t->bytes at each change is exact.
+ * 3. How long the image will be at most is known before: what each change adds to t->bytes is exact
+ *    for buffers, and the ends of intents and sums that turn out not to be needed are in it, too.
  */
 #include "base/hash.h"
 #include "journal/jnl_priv.h"
@@ -138,7 +139,7 @@ static void image_head(struct jnl *j, struct image *im, const struct txn *t)
 /* Rule 2. */
 static void image_sums(struct jnl *j, struct image *im)
 {
-	const struct jnl_buf *b;
+	struct jnl_buf *b;
 
 	if (!j->unsummed || jnl_omitted == JNL_OMIT_SUM)
 		return;
@@ -146,10 +147,12 @@ static void image_sums(struct jnl *j, struct image *im)
 		struct fmt_rec rec = { .type = put16(FMT_REC_SUM), .kind = put16(b->kind),
 			.addr = put64(b->addr) };
 
-		if (b->kind == FMT_KIND_DATA || b->forgotten)
+		if (!b->wants_sum || b->forgotten)
 			continue;
 		rec.arg = put64(fmt_buf_sum(folio_data(b->folio), b->len));
 		image_record(im, &rec, NULL, 0);
+		b->wants_sum = false;
+		b->summed = true;
 	}
 }
 

@@ -296,8 +296,7 @@ void jnl_intent_drop(struct jnl_intent *in, u32 nr)
 	close_sectors(in, nr);
 	if (!in->left) {
 		j->running->bytes += END_BYTES;
-		if (!j->running->opened_ns)
-			j->running->opened_ns = now_ns();
+		txn_open(j);
 	}
 	mutex_unlock(&j->lock);
 }

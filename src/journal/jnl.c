@@ -33,12 +33,13 @@ static void jnl_limits(struct jnl *j)
 			 j->dirty_max / SNAP_BYTES + 2;
 }
 
-/* Of the longest transaction, with the sums of a batch. */
+/* Of the longest transaction, with the sums of a batch and the ends of all intents. */
 static u64 image_bytes_max(const struct jnl *j)
 {
-	u64 sums = SNAP_NR * sizeof(struct fmt_rec);
+	u64 records = SNAP_NR + MIN((u64)JNL_INTENT_SECTORS, j->ring_nr);
 
-	return ALIGN_UP(j->txn_max + sums, (u64)SECTOR_SIZE) + SECTOR_SIZE;
+	return ALIGN_UP(j->txn_max + records * sizeof(struct fmt_rec), (u64)SECTOR_SIZE) +
+	       SECTOR_SIZE;
 }
 
 static int jnl_new(const struct jnl_config *cfg, struct jnl **out)

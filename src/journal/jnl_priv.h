@@ -37,6 +37,8 @@ struct jnl_buf {
 	u64 chunk[CHUNK_WORDS];         /* changed in the running transaction */
 	bool running;                   /* on the running transaction's list */
 	bool whole;                     /* the running transaction logs all of it */
+	bool summed;                    /* the log has the sum of what it holds now */
+	bool wants_sum;                 /* the running transaction is to have it */
 	u64 log_bytes;                  /* what it is in the running transaction */
 	bool dirty;                     /* on j->dirty: changed since the last snapshot */
 	bool snapped;                   /* in the checkpoint batch under way */
@@ -73,7 +75,7 @@ struct txn {
 	struct jnl_bufs bufs;           /* by run_link; only while running */
 	struct revokes revokes;
 	struct busy_list busy;
-	u64 bytes;                      /* in the log, of its records */
+	u64 bytes;                      /* in the log, of its records: that, or a little more */
 	u64 opened_ns;                  /* first change; 0 = empty */
 	u32 nr_intents;                 /* opened in it */
 	/* oldest transaction that holds what it gave up before it came to its place; 0 = none */
@@ -164,7 +166,7 @@ struct jnl {
 	u64 durable;                    /* newest durable transaction */
 	u64 epoch, serial;
 	u32 mounts;
-	u8 *image;                      /* log image under construction, txn_max + a sector */
+	u8 *image;                      /* log image under construction, image_bytes_max() */
 	struct closed closed;           /* whose image that is; of who commits (j->committing) */
 
 	bool committing, checkpointing;
@@ -208,6 +210,8 @@ void busy_release(struct jnl *j, struct busy_list *list);
 /* ---- commit.c ---- */
 struct txn *txn_new(u64 seq);
 void txn_free(struct txn *t);
+/* j->lock held: the running transaction has something to commit. */
+void txn_open(struct jnl *j);
 /* j->lock held. Account a change of b, which makes it so long in the log (image_bytes_of). */
 void txn_touch(struct jnl *j, struct jnl_buf *b, u64 log_bytes);
 int jnl_commit_running(struct jnl *j);   /* commit whatever runs */
@@ -284,7 +288,7 @@ int checkpoint_to(struct jnl *j, u64 max_used, u64 max_dirty);
 /*
  * How full the log, or the share of the cache for changed buffers, may get before the thread writes
  * buffers in place, and how full it stays. A buffer that stays takes more changes for each time
- * that all of it is logged and written; the last quarter is what handles use meanwhile.
+ * that all of it is copied and written; the last quarter is what handles use meanwhile.
  */
 static inline u64 checkpoint_from(u64 max)
 {

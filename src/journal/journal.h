@@ -168,6 +168,8 @@ struct jnl_config {
 	void (*on_readonly)(void *host, int error);
 };
 
+/* What a recovery holds in memory at most, in sizes of the log. */
+#define JNL_RECOVERY_RINGS 8u
 #define JNL_TORN_MAX 16u
 struct jnl_recovery {
 	u64 transactions, records, buffers, revoked;

@@ -165,11 +165,7 @@ static u64 publish_locked(struct view *v)
 	struct txn *t = j->running;
 	struct revoke *r;
 
-	if (!t->opened_ns) {
-		t->opened_ns = now_ns();
-		if (j->thread_idle)
-			cond_signal(&j->wake);
-	}
+	txn_open(j);
 	for (unsigned i = 0; i < v->nr; i++)
 		publish_entry(j, &v->entry[i]);
 	STAILQ_FOREACH(r, &v->revokes, link) {

@@ -12,16 +12,17 @@
  *    replaying over it: of what differs between its sectors, the log has every byte. That it was
  *    no more than torn shows the sum that the log has of it (checkpoint rule 2). A base that is not
  *    good, and for which neither a sum fits nor a whole image follows, refuses the mount.
- * 5. Memory: a mount keeps no more changed buffers than a few times the size of the log, so what is
- *    built up is not more than that; a crafted log that asks for more than RBUF_RINGS times its
- *    size is refused. A transaction longer than TXN_READ_MAX was written by no FolioFS.
+ * 5. Memory: a mount keeps changed buffers of twice the size of the log at most, and moves the tail
+ *    once it has written as much as the log in place, so what is built up is some five times its
+ *    size; a crafted log that asks for more than JNL_RECOVERY_RINGS times its size is refused. A
+ *    transaction longer than TXN_READ_MAX was written by no FolioFS.
  * 6. Read-only: the buffers go into the cache, pinned, and nothing is written.
  * 7. A log that ends where it did not end once is damaged (beyond.c). Buffers in place may be newer
  *    than what is left of it, so they don't fit together, and nothing may be built on them: the
  *    journal becomes read-only, unless who opens it is about to repair the rest.
  * 8. Where the log is cut, older changes over a newer version in place would spoil it: that stays
- *    as it is. For who repairs (cut_log), and where nothing is written, so does a buffer that can't
- *    be mended: it is found damaged, and costs no more than itself.
+ *    as it is. With a cut log, and for who repairs (cut_log), so does a buffer that can't be mended
+ *    or read: it is found damaged, and costs no more than itself.
  * 9. What recovery itself writes in place has no sums. Before its first write the header says that
  *    everything in place was good, or torn and mended: what is not good when a next recovery finds
  *    that header was torn by this one. Where that is not so (rule 8), it does not say so.
@@ -32,7 +33,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define RBUF_RINGS 8u
 /* Transactions: what is in place is not that much newer than the log. */
 #define NEWER_MAX (1u << 30)
 /* Behind the end at a mount: 64 MiB, which is several of the longest transactions. */
@@ -236,7 +236,7 @@ static int rbuf_get(struct scan *s, u64 addr, enum fmt_kind kind, struct rbuf **
 	if (!range_ok(s, key.addr, fmt_kind_sectors(kind)))
 		return corrupt(WHY_JNL_BUF_RANGE, CORRUPT_NO_INO, key.addr);
 	s->buf_bytes += fmt_kind_sectors(kind) * SECTOR_SIZE;
-	if (s->buf_bytes > RBUF_RINGS * s->j->ring_nr * SECTOR_SIZE)
+	if (s->buf_bytes > JNL_RECOVERY_RINGS * s->j->ring_nr * SECTOR_SIZE)
 		return corrupt(WHY_JNL_BUF_SUM, CORRUPT_NO_INO, key.addr);
 	b = calloc(1, sizeof(*b));
 	if (!b)
@@ -274,12 +274,18 @@ static void base_ask(struct scan *s, struct blk_batch *batch, struct rbuf *b)
 	blk_batch_add(batch, &b->io);
 }
 
-/* An error of the device ends recovery; a wrong checksum is only noted. */
+/*
+ * An error of the device ends recovery; a wrong checksum is only noted. Rule 8: so is what can't be
+ * read, if that is no passing error, after which an old version would be found good.
+ */
 static int base_look(struct scan *s, struct rbuf *b)
 {
 	u64 gen;
 
-	if (b->io.res && !s->lenient)
+	if (b->io.res == -EIO && s->lenient)
+		b->io.res = blk_read(s->j->dev, b->addr, b->data, fmt_kind_sectors(b->kind),
+				     BLK_META);
+	if (b->io.res && (b->io.res != -EIO || !s->lenient))
 		return b->io.res;
 	b->base_error = b->io.res;
 	/* Rule 9. */
@@ -296,7 +302,13 @@ static int base_look(struct scan *s, struct rbuf *b)
 	return 0;
 }
 
-/* Reads what the partial records of the transaction build on, all of it at once. */
+/* Partial records build on what is in place; in a cut log any may be older than that (rule 8). */
+static bool asks_base(const struct scan *s, const struct fmt_rec *rec)
+{
+	return is_partial(rec) || (s->cut && get16(rec->type) == FMT_REC_WHOLE);
+}
+
+/* Reads what the records of the transaction build on, all of it at once. */
 static int bases_read(struct scan *s)
 {
 	struct blk_batch batch;
@@ -311,7 +323,7 @@ static int bases_read(struct scan *s)
 	while (!r && fmt_rec_next(s->txn, &pos, &rec, &payload) > 0) {
 		u64 addr = get64(rec->addr);
 
-		if (!is_partial(rec) || revoked(s, addr, false) || rbuf_find(s, addr))
+		if (!asks_base(s, rec) || revoked(s, addr, false) || rbuf_find(s, addr))
 			continue;
 		r = rbuf_get(s, addr, get16(rec->kind), &b);
 		if (!r)
@@ -321,7 +333,7 @@ static int bases_read(struct scan *s)
 	STAILQ_FOREACH(b, &s->fresh, fresh_link)
 		r = r ? r : base_look(s, b);
 	/* -ENOMEM and the like: nothing was read. */
-	return r || s->lenient ? r : err;
+	return r || (s->lenient && err == -EIO) ? r : err;
 }
 
 static int apply_fill(struct rbuf *b, const struct fmt_rec *rec)
@@ -440,20 +452,24 @@ static int pass_apply(struct scan *s)
 
 static int rbuf_accept(struct scan *s, struct rbuf *b)
 {
-	enum why why;
+	enum why why = WHY_JNL_CHECKSUM;
+	int r;
 
 	s->rec->buffers++;
 	if (b->kind == FMT_KIND_DATA)
 		return 0;
-	if (b->base_error) {
-		int r = corrupt(WHY_JNL_CHECKSUM, CORRUPT_NO_INO, b->addr);
-
-		s->was_left = true;
-		return s->lenient ? 0 : r;
+	if (!b->base_error) {
+		fmt_hdr_seal(b->data, rbuf_len(b), b->seq);
+		why = fmt_buf_why(b->data, b->kind, b->addr, s->j->geo);
 	}
-	fmt_hdr_seal(b->data, rbuf_len(b), b->seq);
-	why = fmt_buf_why(b->data, b->kind, b->addr, s->j->geo);
-	return why ? corrupt(why, CORRUPT_NO_INO, b->addr) : 0;
+	if (!why)
+		return 0;
+	r = corrupt(why, CORRUPT_NO_INO, b->addr);
+	if (!s->lenient)
+		return r;
+	b->base_error = r;
+	s->was_left = true;
+	return 0;
 }
 
 /* A read-only mount finds the sector as jnl_data_read() does. */
@@ -565,8 +581,8 @@ static struct log_end scan_end(const struct scan *s)
 static int judge_end(struct scan *s, const struct log_end *end, bool suspect)
 {
 	u64 newest;
-	int r = log_look_beyond(s->dev, s->geo, s->epoch, end, suspect ? UINT64_MAX : LOOK_NR,
-				&newest);
+	u64 nr = suspect || s->j->cfg.cut_log ? UINT64_MAX : LOOK_NR;
+	int r = log_look_beyond(s->dev, s->geo, s->epoch, end, nr, &newest);
 
 	s->cut = r > 0;
 	s->lenient = s->cut || s->j->cfg.cut_log;

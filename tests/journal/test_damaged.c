@@ -384,6 +384,21 @@ START_TEST(what_a_recovery_has_torn_is_no_damage_to_a_mount_or_a_check)
 }
 END_TEST
 
+START_TEST(what_is_no_buffer_after_a_recovery_that_was_cut_off_costs_only_itself)
+{
+	struct jnl_config cfg = { .dev = dev, .geo = &bank->geo };
+	struct jnl *j;
+	u32 nr;
+
+	make_base();
+	damage(number_sector(), NOISE);
+	say_recovering();
+	ck_assert_int_eq(jnl_open(&cfg, &j, NULL), -EUCLEAN);
+	ck_assert_uint_eq(reopen(true).transactions, 1);
+	ck_assert_int_ne(jnl_read(bank->j, body_get, &nr), 0);
+}
+END_TEST
+
 static int number_can_not_be_read(void *arg, const struct blk_fault *f)
 {
 	(void)arg;
@@ -404,11 +419,29 @@ START_TEST(what_can_not_be_read_in_place_ends_a_recovery)
 }
 END_TEST
 
+/* So much that the log has all of the buffer. */
+static int body_set_all(struct view *v, void *arg)
+{
+	struct fmt_map *m;
+	int r = view_edit(v, number_sector(), FMT_KIND_MAP, (void **)&m);
+
+	for (u32 i = 0; !r && i < FMT_MAP_PER_SECTOR; i++)
+		m->entry[i] = put32(*(u32 *)arg);
+	return r;
+}
+
+static void set_all(u32 nr)
+{
+	ck_assert_int_eq(jnl_run(bank->j, 1, body_set_all, &nr, NULL), 0);
+}
+
 START_TEST(what_is_in_place_and_newer_than_a_cut_log_stays)
 {
 	struct jnl_recovery rec;
 	u64 seq, was;
 
+	if (_i)
+		set_all(77);
 	for (u32 i = 1; i <= LOGGED; i++)
 		ck_assert_int_eq(set_number(i), 0);
 	/* In place, and the log still has all of it: its header could not be written. */
@@ -471,7 +504,8 @@ int main(void)
 	tcase_add_test(tc, changes_of_a_buffer_that_is_damaged_itself_are_refused);
 	tcase_add_loop_test(tc, what_a_recovery_has_torn_is_no_damage_to_a_mount_or_a_check, 0, 2);
 	tcase_add_test(tc, what_can_not_be_read_in_place_ends_a_recovery);
-	tcase_add_test(tc, what_is_in_place_and_newer_than_a_cut_log_stays);
+	tcase_add_loop_test(tc, what_is_in_place_and_newer_than_a_cut_log_stays, 0, 2);
+	tcase_add_test(tc, what_is_no_buffer_after_a_recovery_that_was_cut_off_costs_only_itself);
 	tcase_add_test(tc, a_log_that_needs_sums_is_not_for_older_versions_and_a_clean_one_is);
 	suite_add_tcase(s, tc);
 	return check_main(s);
