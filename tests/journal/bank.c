@@ -2,14 +2,13 @@
 #include "bank.h"
 
 #include "base/hash.h"
+#include "base/log.h"
 #include "blk/sim.h"
 #include "journal/jnl_priv.h"
 
 #include <check.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define STAMP_AT (NODE_SIZE - 64u)   /* in a node: its one value */
 
 u64 bank_random(struct bank *b)
 {
@@ -36,6 +35,34 @@ static void write_account(struct bank *b, unsigned i)
 	fmt_hdr_seal(m, sizeof(*m), 0);
 	ck_assert_int_eq(blk_write(b->dev, account_sector(b, i), m, 1, BLK_META), 0);
 	free(m);
+}
+
+static void no_log(enum log_level level, const char *line, void *arg)
+{
+	(void)level, (void)line, (void)arg;
+}
+
+struct bank *bank_new(u64 seed)
+{
+	struct cache_config cfg = { .bytes = 4u << 20, .max_order = 0xff };
+	struct sim_opts so = { .sectors = 12288, .record = true };
+	struct bank *b = malloc(sizeof(*b));
+	struct blk_dev *dev;
+
+	log_set_sink(no_log, NULL);
+	ck_assert_int_eq(cache_init(&cfg), 0);
+	ck_assert_int_eq(sim_open(&so, &dev), 0);
+	bank_format(b, dev, seed);
+	ck_assert_int_eq(bank_open(b), 0);
+	return b;
+}
+
+void bank_free(struct bank *b)
+{
+	jnl_close(b->j, false);
+	blk_close(b->dev);
+	free(b);
+	cache_fini();
 }
 
 void bank_format(struct bank *b, struct blk_dev *dev, u64 seed)
@@ -80,26 +107,31 @@ static int body_account(struct view *v, const struct move *m, unsigned i, u32 va
 	return 0;
 }
 
+int bank_put_node(struct view *v, u64 at, u64 stamp)
+{
+	struct fmt_node *n;
+	int r = view_new(v, at, FMT_KIND_NODE, FMT_TREE_XATTR, (void **)&n);
+
+	if (r)
+		return r;
+	n->nr = put16(1);
+	n->heap = put32(BANK_STAMP_AT);
+	n->slot[0] = (struct fmt_slot){ .a = put64(2), .b = put64(0x10001),
+		.off = put16(BANK_STAMP_AT), .len = put16(64) };
+	memset((u8 *)n + BANK_STAMP_AT, (int)stamp, 64);
+	memcpy((u8 *)n + BANK_STAMP_AT, &stamp, 8);
+	return 0;
+}
+
 static int body_node(struct view *v, const struct move *m)
 {
 	u64 at = node_place(m->b, (unsigned)m->node);
-	struct fmt_node *n;
-	int r;
 
 	if (!m->stamp) {
 		view_forget(v, at, FMT_KIND_NODE);
 		return view_busy(v, at, NODE_SECTORS);
 	}
-	r = view_new(v, at, FMT_KIND_NODE, FMT_TREE_XATTR, (void **)&n);
-	if (r)
-		return r;
-	n->nr = put16(1);
-	n->heap = put32(STAMP_AT);
-	n->slot[0] = (struct fmt_slot){ .a = put64(2), .b = put64(0x10001),
-		.off = put16(STAMP_AT), .len = put16(64) };
-	memset((u8 *)n + STAMP_AT, (int)m->stamp, 64);
-	memcpy((u8 *)n + STAMP_AT, &m->stamp, 8);
-	return 0;
+	return bank_put_node(v, at, m->stamp);
 }
 
 static int body_move(struct view *v, void *arg)
@@ -255,7 +287,7 @@ static int body_compare(struct view *v, void *arg)
 		if (!s->node[i])
 			continue;
 		r = view_get(v, node_place(c->b, i), FMT_KIND_NODE, (const void **)&n);
-		if (!r && memcmp((const u8 *)n + STAMP_AT, &s->node[i], 8))
+		if (!r && memcmp((const u8 *)n + BANK_STAMP_AT, &s->node[i], 8))
 			c->wrong = "a node has other contents than in its state";
 	}
 	return r;

@@ -42,7 +42,14 @@ struct bank {
 	struct bank_data data[BANK_STEPS_MAX];
 };
 
+/* A cache, a recorded device of 48 MiB, and a bank that is open on it; nothing is said. */
+struct bank *bank_new(u64 seed);
+/* Closes and frees all three. */
+void bank_free(struct bank *b);
 u64 bank_random(struct bank *b);
+#define BANK_STAMP_AT (NODE_SIZE - 64u)  /* in a node: its one value */
+/* In a handle: a new node at this place, with this value. */
+int bank_put_node(struct view *v, u64 at, u64 stamp);
 /* Formats dev and opens the journal on it. */
 void bank_format(struct bank *b, struct blk_dev *dev, u64 seed);
 int bank_open(struct bank *b);

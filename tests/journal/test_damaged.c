@@ -21,30 +21,15 @@ enum how { FLIPPED, NOISE, NEVER_WRITTEN, HOWS };
 static struct bank *bank;
 static struct blk_dev *dev;
 
-static void no_log(enum log_level level, const char *line, void *arg)
-{
-	(void)level, (void)line, (void)arg;
-}
-
 static void setup(void)
 {
-	struct cache_config cfg = { .bytes = 4u << 20, .max_order = 0xff };
-	struct sim_opts so = { .sectors = 12288, .record = true };
-
-	log_set_sink(no_log, NULL);
-	ck_assert_int_eq(cache_init(&cfg), 0);
-	bank = malloc(sizeof(*bank));
-	ck_assert_int_eq(sim_open(&so, &dev), 0);
-	bank_format(bank, dev, 11);
-	ck_assert_int_eq(bank_open(bank), 0);
+	bank = bank_new(11);
+	dev = bank->dev;
 }
 
 static void teardown(void)
 {
-	jnl_close(bank->j, false);
-	blk_close(dev);
-	free(bank);
-	cache_fini();
+	bank_free(bank);
 }
 
 /* ---- one number ---- */

@@ -15,32 +15,17 @@
 static struct bank *bank;
 static struct blk_dev *dev;
 
-static void no_log(enum log_level level, const char *line, void *arg)
-{
-	(void)level, (void)line, (void)arg;
-}
-
 static void setup(void)
 {
-	struct cache_config cfg = { .bytes = 4u << 20, .max_order = 0xff };
-	struct sim_opts so = { .sectors = 12288, .record = true };
-
-	log_set_sink(no_log, NULL);
-	ck_assert_int_eq(cache_init(&cfg), 0);
-	bank = malloc(sizeof(*bank));
-	ck_assert_int_eq(sim_open(&so, &dev), 0);
-	bank_format(bank, dev, 11);
-	ck_assert_int_eq(bank_open(bank), 0);
+	bank = bank_new(11);
+	dev = bank->dev;
 }
 
 static void teardown(void)
 {
 	blk_fault_set(dev, NULL, NULL);
 	jnl_batch_max(0);
-	jnl_close(bank->j, false);
-	blk_close(dev);
-	free(bank);
-	cache_fini();
+	bank_free(bank);
 }
 
 /* ---- two numbers in one buffer ---- */
@@ -189,7 +174,6 @@ START_TEST(a_checkpoint_that_fails_again_and_again_uses_up_no_log)
 END_TEST
 
 #define NODES 40u
-#define VALUE_AT (NODE_SIZE - 64u)
 
 static u64 node_at(u32 i)
 {
@@ -198,16 +182,7 @@ static u64 node_at(u32 i)
 
 static int body_node(struct view *v, void *arg)
 {
-	struct fmt_node *n;
-	int r = view_new(v, node_at(*(u32 *)arg), FMT_KIND_NODE, FMT_TREE_XATTR, (void **)&n);
-
-	if (r)
-		return r;
-	n->nr = put16(1);
-	n->heap = put32(VALUE_AT);
-	n->slot[0] = (struct fmt_slot){ .a = put64(2), .b = put64(0x10001),
-		.off = put16(VALUE_AT), .len = put16(64) };
-	return 0;
+	return bank_put_node(v, node_at(*(u32 *)arg), 1);
 }
 
 static int body_change_node(struct view *v, void *arg)
@@ -216,7 +191,7 @@ static int body_change_node(struct view *v, void *arg)
 	int r = view_edit(v, node_at(*(u32 *)arg), FMT_KIND_NODE, (void **)&n);
 
 	if (!r)
-		n[VALUE_AT] = 7;
+		n[BANK_STAMP_AT] = 7;
 	return r;
 }
 
