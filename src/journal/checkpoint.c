@@ -216,12 +216,6 @@ static int snap_write(struct jnl *j, struct snap *s)
 
 /* ---- finishing ---- */
 
-/* Of two transactions the older one; 0 is none. */
-static u64 older(u64 a, u64 b)
-{
-	return a && (!b || a < b) ? a : b;
-}
-
 static void snap_done(struct jnl *j, struct jnl_buf *b)
 {
 	b->snapped = false;
@@ -261,7 +255,7 @@ static void snap_log_again(struct jnl *j, struct jnl_buf *b)
 		b->whole = true;
 		txn_open(j);
 		txn_touch(j, b, bytes);
-		t->given_up = older(t->given_up, j->snap_first);
+		t->given_up = txn_older(t->given_up, j->snap_first);
 	} else {
 		snap_undo(j, b);
 	}
@@ -335,16 +329,16 @@ static int checkpoint_batch(struct jnl *j, struct snap *s)
 /* j->lock held. Rule 8: the oldest transaction that is needed; 0 = none. */
 static u64 first_given_up(const struct jnl *j)
 {
-	return older(j->running->given_up, j->closed.given_up);
+	return txn_older(j->running->given_up, j->closed.given_up);
 }
 
 /* j->lock held: the oldest transaction that a changed buffer needs, or did. */
 static u64 tail_of_buffers(const struct jnl *j)
 {
 	const struct jnl_buf *b = TAILQ_FIRST(&j->dirty);
-	u64 seq = older(j->snap_first, b ? b->first_seq : j->running->seq);
+	u64 seq = txn_older(j->snap_first, b ? b->first_seq : j->running->seq);
 
-	return older(first_given_up(j), seq);
+	return txn_older(first_given_up(j), seq);
 }
 
 /*

@@ -21,8 +21,6 @@
 #include "stat/stat.h"
 
 #include <stdlib.h>
-#include <string.h>
-#include <time.h>
 
 /* For I/O of others to end, which nobody announces. */
 #define ANY_WAIT_MS 5u

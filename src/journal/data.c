@@ -104,8 +104,8 @@ static void note_given_up(struct jnl *j, const struct jnl_buf *b)
 	struct txn *t = j->running;
 	u64 first = b->snapped ? j->snap_first : b->first_seq;
 
-	if ((b->dirty || b->snapped) && (!t->given_up || first < t->given_up))
-		t->given_up = first;
+	if (b->dirty || b->snapped)
+		t->given_up = txn_older(t->given_up, first);
 }
 
 void buf_forget(struct jnl *j, struct jnl_buf *b)

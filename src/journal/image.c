@@ -2,7 +2,7 @@
  * What a transaction looks like in the log.
  *
  * 1. A buffer is logged as the runs of 64-byte chunks that changed, taken from its published
- *    contents; whole when it is new, when that is asked for, or when that is shorter.
+ *    contents; whole when it is new, when that is asked for, or when more than half of it changed.
  * 2. Buffers that a checkpoint is about to write in place get the sum of what they are after this
  *    transaction (checkpoint.c, rule 2).
  * 3. How long the image will be at most is known before: what each change adds to t->bytes is exact

@@ -142,7 +142,7 @@ struct jnl {
 	struct txn *running;
 	struct jnl_bufs dirty;          /* in order of first_seq */
 	u64 dirty_bytes;
-	u64 dirty_share;                /* of the cache; more is checkpointed first */
+	u64 dirty_share;                /* of the cache or the log; more is checkpointed first */
 	u64 dirty_max;                  /* the same for a handle that needs more than that */
 	struct lives live;
 	struct busy_tree busy;
@@ -210,6 +210,11 @@ void busy_release(struct jnl *j, struct busy_list *list);
 /* ---- commit.c ---- */
 struct txn *txn_new(u64 seq);
 void txn_free(struct txn *t);
+/* Of two transactions the older one; 0 is none. */
+static inline u64 txn_older(u64 a, u64 b)
+{
+	return a && (!b || a < b) ? a : b;
+}
 /* j->lock held: the running transaction has something to commit. */
 void txn_open(struct jnl *j);
 /* j->lock held. Account a change of b, which makes it so long in the log (image_bytes_of). */

@@ -155,7 +155,8 @@ struct jnl_config {
 	/*
 	 * A log that is damaged in the middle is cut there without a word: for who has looked with
 	 * jnl_look_beyond(), and repairs what comes of it. Else nothing is written to such a file
-	 * system: the journal is read-only, and says so (jnl_recovery.lost_first).
+	 * system: the journal is read-only, and says so (jnl_recovery.lost_first). What the log
+	 * can't mend is left as it is, and does not end recovery.
 	 */
 	bool cut_log;
 	/* run the commit thread; else commits happen only when asked for (tests) */

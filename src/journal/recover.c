@@ -259,18 +259,18 @@ static bool is_partial(const struct fmt_rec *rec)
 	return get16(rec->type) == FMT_REC_BYTES || get16(rec->type) == FMT_REC_FILL;
 }
 
-static void base_done(struct blk_io *io)
+static void rbuf_io_done(struct blk_io *io)
 {
 	(void)io;                      /* the buffer keeps the error */
 }
 
-static void base_ask(struct scan *s, struct blk_batch *batch, struct rbuf *b)
+/* Its place is read or written, with others. */
+static void rbuf_io(struct rbuf *b, enum blk_op op, struct blk_batch *batch)
 {
 	b->iov = (struct iovec){ b->data, rbuf_len(b) };
-	b->io = (struct blk_io){ .op = BLK_READ, .kind = BLK_META, .sector = b->addr,
-		.nr = fmt_kind_sectors(b->kind), .iov = &b->iov, .nr_iov = 1,
-		.done = base_done };
-	STAILQ_INSERT_TAIL(&s->fresh, b, fresh_link);
+	b->io = (struct blk_io){ .op = op, .sector = b->addr, .nr = fmt_kind_sectors(b->kind),
+		.kind = b->kind == FMT_KIND_DATA ? BLK_DATA : BLK_META,
+		.iov = &b->iov, .nr_iov = 1, .done = rbuf_io_done };
 	blk_batch_add(batch, &b->io);
 }
 
@@ -320,14 +320,16 @@ static int bases_read(struct scan *s)
 
 	STAILQ_INIT(&s->fresh);
 	blk_batch_init(&batch, s->j->dev);
-	while (!r && fmt_rec_next(s->txn, &pos, &rec, &payload) > 0) {
+	while (fmt_rec_next(s->txn, &pos, &rec, &payload) > 0) {
 		u64 addr = get64(rec->addr);
 
 		if (!asks_base(s, rec) || revoked(s, addr, false) || rbuf_find(s, addr))
 			continue;
 		r = rbuf_get(s, addr, get16(rec->kind), &b);
-		if (!r)
-			base_ask(s, &batch, b);
+		if (r)
+			break;
+		STAILQ_INSERT_TAIL(&s->fresh, b, fresh_link);
+		rbuf_io(b, BLK_READ, &batch);
 	}
 	err = blk_batch_fini(&batch);
 	STAILQ_FOREACH(b, &s->fresh, fresh_link)
@@ -521,16 +523,9 @@ static int bufs_to_place(struct scan *s)
 	int r;
 
 	blk_batch_init(&batch, s->j->dev);
-	RB_FOREACH(b, jnl_rbuf_tree, &s->bufs) {
-		if (b->base_error)
-			continue;
-		b->iov = (struct iovec){ b->data, rbuf_len(b) };
-		b->io = (struct blk_io){ .op = BLK_WRITE, .sector = b->addr,
-			.kind = b->kind == FMT_KIND_DATA ? BLK_DATA : BLK_META,
-			.nr = fmt_kind_sectors(b->kind), .iov = &b->iov, .nr_iov = 1,
-			.done = base_done };
-		blk_batch_add(&batch, &b->io);
-	}
+	RB_FOREACH(b, jnl_rbuf_tree, &s->bufs)
+		if (!b->base_error)
+			rbuf_io(b, BLK_WRITE, &batch);
 	r = blk_batch_fini(&batch);
 	return r ? r : blk_flush(s->j->dev);
 }

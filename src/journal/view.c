@@ -28,14 +28,15 @@ void view_init(struct view *v, struct jnl *j, bool write)
 int view_grow(void **array, const void *few, unsigned *max, unsigned nr, size_t size)
 {
 	unsigned n = *max ? *max * 2 : 32;
+	bool is_few = few && *array == few;
 	void *p;
 
 	if (nr < *max)
 		return 0;
-	p = *array == few ? malloc(n * size) : realloc(*array, n * size);
+	p = is_few ? malloc(n * size) : realloc(*array, n * size);
 	if (!p)
 		return -ENOMEM;
-	if (few && *array == few)
+	if (is_few)
 		memcpy(p, few, nr * size);
 	*array = p;
 	*max = n;

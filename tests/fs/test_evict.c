@@ -9,7 +9,8 @@
 #include "iomap/iomap.h"
 #include "stat/stat.h"
 
-#define CROWD 8300u             /* more than stay in memory unused */
+#define UNUSED_MAX 8192u        /* so many stay in memory unused */
+#define CROWD 8300u             /* more than that */
 
 static void crowd_name(unsigned i, char name[16])
 {
@@ -91,6 +92,32 @@ START_TEST(fsync_of_it_flushes_overwrites_without_checksums)
 }
 END_TEST
 
+/* Busy inodes stay, and are not looked at in vain by every put; then it comes down again. */
+START_TEST(unused_inodes_that_are_busy_stay_and_leave_once_they_are_not)
+{
+	struct inode *ip;
+	char name[16];
+
+	begin_with_crowd(false);
+	for (unsigned i = 0; i < CROWD; i++) {
+		crowd_name(i, name);
+		ip = get(b.root, name);
+		inode_mark_dirty(ip, INODE_DIRTY_TIME);
+		fs_iput(ip);
+	}
+	ck_assert_uint_gt(b.fs->nr_unused, UNUSED_MAX);
+	ck_assert_uint_gt(b.fs->evict_pause, 0);
+	OK(fs_sync(b.fs));
+	/* None of these is in memory: each put adds one. */
+	for (unsigned i = CROWD; i < CROWD + 300; i++) {
+		crowd_name(i, name);
+		make_file(b.root, name);
+	}
+	ck_assert_uint_le(b.fs->nr_unused, UNUSED_MAX);
+	end();
+}
+END_TEST
+
 /* ---- freed sectors ---- */
 
 static struct inode *cut;
@@ -158,6 +185,7 @@ int main(void)
 	tcase_set_timeout(tc, 60);
 	suite_add_tcase(s, tc);
 	check_add_slow(s, fsync_of_it_flushes_overwrites_without_checksums, 60);
+	check_add_slow(s, unused_inodes_that_are_busy_stay_and_leave_once_they_are_not, 60);
 	check_add(s, a_freed_sector_is_busy_while_a_checkpoint_has_an_older_copy_of_it);
 	return check_main(s);
 }

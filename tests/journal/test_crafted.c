@@ -96,7 +96,7 @@ static int open_it(void)
 
 START_TEST(a_log_that_asks_for_much_more_memory_than_its_size_is_refused)
 {
-	u32 fits = 8 * (geo.jnl_nr - 2) / 4;
+	u32 fits = JNL_RECOVERY_RINGS * ((u32)geo.jnl_nr - 2) / NODE_SECTORS;
 
 	/* The nodes are not there, which is found when all of them have been read. */
 	write_log(fits);

@@ -6,8 +6,6 @@
 #include "bank.h"
 #include "check_main.h"
 
-#include "base/log.h"
-#include "blk/sim.h"
 #include "journal/jnl_priv.h"
 
 #include <stdlib.h>
@@ -20,15 +18,8 @@ static struct blk_dev *dev;
 
 static void setup(void)
 {
-	struct cache_config cfg = { .bytes = 4u << 20, .max_order = 0xff };
-	struct sim_opts so = { .sectors = 12288 };
-
-	log_set_level(LOG_LEVEL_ERR);
-	ck_assert_int_eq(cache_init(&cfg), 0);
-	bank = malloc(sizeof(*bank));
-	ck_assert_int_eq(sim_open(&so, &dev), 0);
-	bank_format(bank, dev, 11);
-	ck_assert_int_eq(bank_open(bank), 0);
+	bank = bank_new(11);
+	dev = bank->dev;
 }
 
 static void teardown(void)

@@ -91,7 +91,7 @@ static void crash(void)
 
 static struct fault {
 	int place, log;                 /* errors of writes there */
-	unsigned log_from;              /* of the log from the how manieth on */
+	unsigned log_from;              /* the first write of the log that fails, from 1 */
 	u32 change;                     /* what a handle sets when the place is written; 0: none */
 	unsigned nr_place, nr_log;
 } fault;
